@@ -1,0 +1,60 @@
+"""Every error a user can meet, and the exit status each one ends with.
+
+    IsadminError                 1  the command was understood and failed
+      UsageError                 2  the words typed are wrong: unknown command, path, argument, bad value
+      NoTargetError              3  there is no target to talk to, or the userspace one cannot start
+      LockedError                4  another process is changing the configuration and did not finish in time
+      NoFileError                5  the saved configuration is absent
+      RefusedFileError           6  the saved configuration is not acceptable; nothing was changed
+      PartlyRestoredError        7  some of the saved configuration could not be restored
+      PermissionDeniedError      8  the change needs root (or a capability) that the user does not have
+
+An error says what and where in `str(error)`, and what to do about it in `remedy`. Only cli.py prints them.
+"""
+
+from __future__ import annotations
+
+
+class IsadminError(Exception):
+    """A failure to report to the user in one line: what, where, and the remedy."""
+
+    status = 1
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
+    def line(self) -> str:
+        """The whole report as one line, without a trailing newline."""
+        text = str(self)
+        if self.remedy:
+            text = f"{text}: {self.remedy}"
+        return " ".join(text.split("\n"))
+
+
+class UsageError(IsadminError):
+    status = 2
+
+
+class NoTargetError(IsadminError):
+    status = 3
+
+
+class LockedError(IsadminError):
+    status = 4
+
+
+class NoFileError(IsadminError):
+    status = 5
+
+
+class RefusedFileError(IsadminError):
+    status = 6
+
+
+class PartlyRestoredError(IsadminError):
+    status = 7
+
+
+class PermissionDeniedError(IsadminError):
+    status = 8

@@ -1,0 +1,206 @@
+"""What the configfs tree asks of the running target, and the live values it reads back.
+
+The tree (configfs/tree.py) calls an Engine after it has checked a change against LIO's own rules and before
+it makes the change visible; an OSError raised here refuses the change with that errno. The daemon's engine is
+target.Target over real storage and sockets; a test hands in recorded device facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from isadmin.userspace.model import Device, Lun, MappedLun, NodeAcl, Portal, TargetPortGroup, Tpg
+from isadmin.userspace.model import Target as TargetNode
+
+
+@dataclass(slots=True)
+class Counters:
+    """Live counters of a unit, a LUN or a mapped LUN."""
+
+    num_cmds: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+    resets: int = 0
+    aborts_complete: int = 0
+    aborts_no_task: int = 0
+    full_stat: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One persistent reservation registration, in the terms of pr/*."""
+
+    initiator: str
+    isid: str
+    """12 hex digits, or empty."""
+    key: int
+    target: str
+    tpgt: int
+    relative_target_port: int
+    all_target_ports: bool
+    holder: bool
+    mapped_lun: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The reservation state of one unit: SPC-2 or SPC-3 persistent."""
+
+    generation: int = 0
+    aptpl: bool = False
+    registrations: tuple[Registration, ...] = ()
+    holder: Registration | None = None
+    type_code: int = 0
+    """SPC-4 reservation type code of the holder (1, 3, 5, 6, 7, 8), 0 without a holder."""
+    spc2_holder: str = ""
+    """Initiator name of an SPC-2 RESERVE, with its ISID after ',i,0x' when it has one."""
+
+
+class Unit(Protocol):
+    """A running storage object."""
+
+    hw_block_size: int
+    hw_max_sectors: int
+    hw_queue_depth: int
+    write_cache: bool
+    """Whether emulate_write_cache starts as 1."""
+    unmap_max_lba_count: int
+    """Block devices: the discard limits of the queue, 0 when it cannot discard."""
+    unmap_granularity: int
+    rotational: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+    @property
+    def counters(self) -> Counters: ...
+
+    def info(self) -> str:
+        """The plugin's line of the device's `info` file, with its trailing newline."""
+        ...
+
+    def reservation(self) -> Reservation: ...
+
+    def load_aptpl(self, metadata: str) -> None:
+        """pr/res_aptpl_metadata: take over one saved registration. OSError(EINVAL) if it does not parse."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFacts:
+    cid: int
+    state: str
+    """LIO's name, e.g. TARG_CONN_STATE_LOGGED_IN."""
+    address: str
+    stat_sn: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """One session of a TPG, as acls/*/info and dynamic_sessions show it."""
+
+    initiator: str
+    alias: str
+    sid: int
+    isid: bytes
+    tsih: int
+    dynamic: bool
+    state: str
+    """LIO's name, e.g. TARG_SESS_STATE_LOGGED_IN."""
+    cmd_window: int
+    cmd_window_configured: int
+    exp_cmd_sn: int
+    max_cmd_sn: int
+    itt: int
+    ttt: int
+    connections: tuple[ConnectionFacts, ...]
+    parameters: dict[str, str] = field(default_factory=dict)
+    """Negotiated operational keys by name."""
+    cmd_pdus: int = 0
+    rsp_pdus: int = 0
+    rx_octets: int = 0
+    tx_octets: int = 0
+    digest_errors: int = 0
+    timeout_errors: int = 0
+
+
+@dataclass(slots=True)
+class LoginCounters:
+    """Login, logout and error statistics of one target (fabric_statistics/)."""
+
+    accepts: int = 0
+    authenticate_fails: int = 0
+    authorize_fails: int = 0
+    negotiate_fails: int = 0
+    other_fails: int = 0
+    redirects: int = 0
+    normal_logouts: int = 0
+    abnormal_logouts: int = 0
+    cxn_errors: int = 0
+    digest_errors: int = 0
+    format_errors: int = 0
+    last_fail_type: int = 0
+    last_fail_time: float = 0.0
+    fail_address: str = ""
+    fail_address_type: str = ""
+    fail_initiator: str = ""
+
+
+class Engine(Protocol):
+    """The running target. Every call comes on the event loop's thread and must not block for long."""
+
+    def open_unit(self, device: Device) -> Unit:
+        """Open the device's storage as its control keys say. OSError: the errno `enable` ends with."""
+        ...
+
+    def close_unit(self, device: Device) -> None: ...
+
+    def device_changed(self, device: Device, name: str) -> None:
+        """attrib, wwn or alias `name` of an enabled device has its new value."""
+        ...
+
+    def alua_changed(self, group: TargetPortGroup) -> None:
+        """A group's state, type or membership has changed."""
+        ...
+
+    def open_portal(self, portal: Portal) -> None:
+        """Bind and listen. OSError(EINVAL) where the kernel refuses."""
+        ...
+
+    def close_portal(self, portal: Portal) -> None: ...
+
+    def tpg_changed(self, tpg: Tpg) -> None:
+        """enabled, an attribute or a parameter has changed. Disabling ends the TPG's sessions."""
+        ...
+
+    def tpg_removed(self, tpg: Tpg) -> None: ...
+
+    def lun_changed(self, lun: Lun) -> None:
+        """Linked (device set) or unlinked (device None)."""
+        ...
+
+    def acl_added(self, acl: NodeAcl) -> None: ...
+
+    def acl_changed(self, acl: NodeAcl) -> None:
+        """An attribute, credential, cmdsn_depth or the tag has changed."""
+        ...
+
+    def acl_removed(self, acl: NodeAcl) -> None:
+        """Ends the initiator's sessions."""
+        ...
+
+    def mapped_lun_changed(self, mapped: MappedLun) -> None:
+        """Linked, unlinked (lun None) or write_protect written."""
+        ...
+
+    def sessions(self, tpg: Tpg) -> Sequence[SessionFacts]: ...
+
+    def lun_counters(self, lun: Lun) -> Counters: ...
+
+    def mapped_lun_counters(self, mapped: MappedLun) -> Counters: ...
+
+    def login_counters(self, target: TargetNode) -> LoginCounters: ...
