@@ -1,0 +1,99 @@
+"""A userspace target with directories of its own, driven through the `isadmin` command as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "isadmin"]
+
+
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    """Poll until `true()`; the limit only ends a run that hangs."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.05)
+
+
+class Userspace:
+    """One daemon's world: `mount` is LIO's target/ directory, `state` what is kept across restarts."""
+
+    def __init__(self, directory: Path) -> None:
+        self.state = directory / "state"
+        self.runtime = directory / "run"
+        self.mount = self.runtime / "target"
+        self.env = os.environ | {
+            "ISADMIN_STATE_DIR": str(self.state),
+            "ISADMIN_RUNTIME_DIR": str(self.runtime),
+            "XDG_CONFIG_HOME": str(directory / "config"),
+            "HOME": str(directory),
+        }
+
+    def isadmin(
+        self, *arguments: str, input: str | None = None, userspace: bool = True  # noqa: A002
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `isadmin [--userspace] ARGUMENTS`; never raises for its exit status."""
+        lead = ["--userspace"] if userspace and arguments[:1] != ("userspace",) else []
+        return subprocess.run(
+            [*COMMAND, *lead, *arguments],
+            env=self.env,
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    def start(self, *options: str) -> None:
+        done = self.isadmin("userspace", "start", *options)
+        assert done.returncode == 0, done.stderr
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process."""
+        done = self.isadmin("userspace", "status", "--output", "json")
+        assert done.returncode == 0, done.stderr
+        pid = json.loads(done.stdout)["pid"]
+        assert isinstance(pid, int)
+        return pid
+
+    def kill(self) -> None:
+        """End the daemon as a crash would."""
+        pid = self.pid
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in _state(pid), "the daemon's end")
+
+    def stop(self) -> None:
+        self.isadmin("userspace", "stop")
+        subprocess.run(["umount", "-l", str(self.mount)], stderr=subprocess.DEVNULL, check=False)
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return "Z"
+
+
+@contextmanager
+def running_userspace() -> Iterator[Userspace]:
+    """A started daemon with nothing configured; stopped and its directories removed at the end."""
+    directory = Path(tempfile.mkdtemp(prefix="isadmin-"))
+    world = Userspace(directory)
+    try:
+        world.start()
+        yield world
+    finally:
+        world.stop()
+        shutil.rmtree(directory)
