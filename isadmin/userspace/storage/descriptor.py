@@ -1,0 +1,162 @@
+"""Storage on a file descriptor: what regular files and block devices share.
+
+Data outside the page cache must not stall the event loop, so the `_now` forms ask the kernel not to wait
+(RWF_NOWAIT). Files on tmpfs have nothing to wait for and need no such flag; on a filesystem that supports
+neither reading nor writing that way, the `_now` forms decline. Files and devices are never mapped: a
+truncated file or a bad sector under a mapping is SIGBUS, the end of every session of the daemon.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+from isadmin.userspace.storage.base import Buffer, Facts
+
+FALLOC_FL_KEEP_SIZE = 1
+FALLOC_FL_PUNCH_HOLE = 2
+FALLOC_FL_ZERO_RANGE = 16
+ZEROS = bytes(1 << 20)
+UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY})
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_fallocate = getattr(_libc, "fallocate64", None) or _libc.fallocate
+_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_fallocate.restype = ctypes.c_int
+
+
+def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """fallocate(2), which the os module does not offer with a mode. Releases the GIL."""
+    while _fallocate(fd, mode, offset, length):
+        code = ctypes.get_errno()
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
+
+
+def in_memory(fd: int) -> bool:
+    """Whether the file lives on tmpfs or ramfs, where I/O has nothing to wait for."""
+    status = os.fstat(fd)
+    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    for line in mounts:
+        fields = line.split()
+        if fields[2] == device:
+            return fields[fields.index("-") + 1] in {"tmpfs", "ramfs"}
+    return False
+
+
+def nowait_flag(fd: int) -> int | None:
+    """The preadv2 flag that keeps a read from waiting: RWF_NOWAIT; 0: no read waits; None: there is none."""
+    if in_memory(fd):
+        return 0
+    try:
+        os.preadv(fd, [bytearray(1)], 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return os.RWF_NOWAIT
+    except OSError:
+        return None
+    return os.RWF_NOWAIT
+
+
+class DescriptorStorage:
+    """Reads and writes of an open descriptor; the size and the ways to free space are the subclass's."""
+
+    __slots__ = ("_size", "facts", "fd", "read_flag", "read_only", "write_flag", "write_through")
+
+    blocking = True
+
+    def __init__(self, fd: int, size: int, facts: Facts, *, read_only: bool) -> None:
+        self.fd = fd
+        self._size = size
+        self.facts = facts
+        self.read_only = read_only
+        self.write_through = not facts.write_cache
+        self.read_flag = nowait_flag(fd)
+        self.write_flag = self.read_flag
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def resize(self, size: int) -> None:
+        self._size = size
+
+    def read(self, offset: int, length: int) -> bytearray:
+        buffer = bytearray(length)
+        self.read_into(offset, buffer)
+        return buffer
+
+    def read_into(self, offset: int, buffer: bytearray | memoryview) -> None:
+        view = memoryview(buffer)
+        while view:
+            count = os.preadv(self.fd, (view,), offset)
+            if not count:
+                self.past_end(view)
+                return
+            view = view[count:]
+            offset += count
+
+    def past_end(self, view: memoryview) -> None:
+        """A read met the end of the medium before the end of the unit."""
+        raise OSError(errno.EIO, "read beyond the end of the device")
+
+    def read_now(self, offset: int, length: int) -> bytearray | None:
+        buffer = bytearray(length)
+        return buffer if self.read_into_now(offset, buffer) == length else None
+
+    def read_into_now(self, offset: int, buffer: bytearray | memoryview) -> int:
+        if self.read_flag is None:
+            return -1
+        try:
+            count = os.preadv(self.fd, (buffer,), offset, self.read_flag)
+        except OSError:
+            return -1
+        return count if count == len(buffer) else -1
+
+    def write(self, offset: int, data: Buffer, *, sync: bool = False) -> None:
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(self.fd, view, offset)
+            view = view[count:]
+            offset += count
+        if sync or self.write_through:
+            os.fdatasync(self.fd)
+
+    def write_now(self, offset: int, data: Buffer) -> bool:
+        if self.write_flag is None or self.write_through:
+            return False
+        try:
+            return os.pwritev(self.fd, (data,), offset, self.write_flag) == len(data)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            # Few filesystems take RWF_NOWAIT for writes; those that do not say so at the first one.
+            if error.errno in UNSUPPORTED:
+                self.write_flag = None
+            return False
+
+    def flush(self) -> None:
+        os.fdatasync(self.fd)
+
+    def zero(self, offset: int, length: int) -> None:
+        while length:
+            count = min(length, len(ZEROS))
+            self.write(offset, ZEROS[:count])
+            offset += count
+            length -= count
+
+    def prefetch(self, offset: int, length: int) -> None:
+        os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)
+
+    def extent(self, offset: int) -> tuple[bool, int]:
+        return True, self.size
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
