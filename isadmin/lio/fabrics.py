@@ -1,0 +1,106 @@
+"""The fabrics rtslib knows, as a table: listing a configuration must not cost the import of rtslib.
+
+A test holds the table against rtslib's classes. What needs their code (names of hardware ports, the forms of
+Fibre Channel and InfiniBand names) is asked of rtslib when such hardware is there.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FREE_NAMES = re.compile(r"iqn\.\d{4}-[01]\d\.[^ _]*\.[^ _]*$|naa\.[125c-f][0-9a-f]{15}$|eui\.[0-9a-f]{16}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Fabric:
+    """A way to reach targets: iSCSI, the local loopback, virtual machines, Fibre Channel, ..."""
+
+    name: str
+    features: tuple[str, ...]
+    """discovery_auth, acls, auth, nps (portals), tpgts (several portal groups), nexus, cpus_allowed_list."""
+    wwn_types: tuple[str, ...]
+    kernel_module: str
+    hardware: str = ""
+    """Where the kernel lists the ports; empty when targets can have any name."""
+    directory: str = ""
+    """Its name in configfs where that is another."""
+
+    def has(self, feature: str) -> bool:
+        return feature in self.features
+
+    @property
+    def dirname(self) -> str:
+        return self.directory or self.name
+
+    def available(self) -> bool:
+        """Whether targets can be made: always, unless only hardware ports have names and there are none."""
+        return not self.hardware or any(self.ports() or ())
+
+    def ports(self) -> list[str] | None:
+        """The names that targets may have, None for any."""
+        if not self.hardware:
+            return None
+        if not any(Path(self.hardware).glob("*")):
+            return []
+        return list(self.rtslib().wwns)
+
+    def rtslib(self) -> Any:
+        """rtslib's object for this fabric."""
+        from rtslib import FabricModule
+
+        return FabricModule(self.name)
+
+    def wwn(self, dirname: str) -> str:
+        """The target name for a directory's name: Fibre Channel's and InfiniBand's differ."""
+        return str(self.rtslib().from_fabric_wwn(dirname)) if self.hardware else dirname
+
+    def wwn_directory(self, wwn: str) -> str:
+        """The directory's name for a target name."""
+        return str(self.rtslib().to_fabric_wwn(wwn)) if self.hardware else wwn
+
+    def is_valid(self, wwn: str) -> bool:
+        """Whether wwn is a name for a target or an initiator of this fabric."""
+        if not self.hardware and wwn[:3] in self.wwn_types and _FREE_NAMES.match(wwn):
+            return True
+        from rtslib.utils import RTSLibError
+
+        try:
+            self.rtslib().to_normalized_wwn(wwn)
+        except RTSLibError:
+            return False
+        return True
+
+
+_FC = "/sys/class/fc_host"
+
+FABRICS: tuple[Fabric, ...] = (
+    Fabric("srpt", ("acls",), ("ib",), "ib_srpt", "/sys/class/infiniband"),
+    Fabric(
+        "iscsi",
+        ("discovery_auth", "acls", "auth", "nps", "tpgts", "cpus_allowed_list"),
+        ("iqn", "naa", "eui"),
+        "iscsi_target_mod",
+    ),
+    Fabric("loopback", ("nexus",), ("naa",), "tcm_loop"),
+    Fabric("qla2xxx", ("acls",), ("naa",), "tcm_qla2xxx", _FC),
+    Fabric("efct", ("acls",), ("naa",), "efct", _FC),
+    Fabric("sbp", (), ("eui",), "sbp_target", "/sys/bus/firewire/devices"),
+    Fabric("tcm_fc", ("acls",), ("naa",), "tcm_fc", _FC, "fc"),
+    Fabric("vhost", ("nexus", "acls", "tpgts"), ("naa",), "tcm_vhost"),
+    Fabric("xen-pvscsi", ("nexus", "tpgts"), ("naa",), "xen-scsiback"),
+    Fabric("ibmvscsis", (), ("free",), "ibmvscsis", "/sys/module/ibmvscsis/drivers/vio:ibmvscsis"),
+)
+
+
+def fabric(name: str, among: Iterable[Fabric] = FABRICS) -> Fabric:
+    """The fabric of that name. Raises KeyError."""
+    for candidate in among:
+        if candidate.name == name:
+            return candidate
+    raise KeyError(name)

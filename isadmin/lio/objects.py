@@ -1,0 +1,461 @@
+"""LIO's objects as light handles over their configfs directories: reading costs what is read, and no more.
+
+rtslib looks at the whole of a portal group to find a free LUN, at all LUNs to resolve one mapping, at every
+target to see where a storage object is exported, and at each file's mode to list attributes: with many
+objects the cost of a command grows with the square. These handles hold a path and read single files; nothing
+is cached, so a value is what configfs says now. Changes are made by write.py, through rtslib.
+
+    Lio -> StorageObject -> PortGroup
+        -> Target -> Tpg -> Lun, NodeAcl -> MappedLun, Portal
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from isadmin.lio import fabrics, files
+
+PLUGINS = {"fileio": "fileio", "rd_mcp": "ramdisk", "iblock": "block", "pscsi": "pscsi", "user": "user"}
+"""configfs' HBA prefix -> the name people know."""
+PREFIXES = {name: prefix for prefix, name in PLUGINS.items()}
+NOT_TARGETS = frozenset({"discovery_auth", "lio_version", "version", "cpus_allowed_list"})
+"""What else is in a fabric's directory."""
+ALUA_STATES = {
+    0: "Active/optimized",
+    1: "Active/non-optimized",
+    2: "Standby",
+    3: "Unavailable",
+    4: "LBA Dependent",
+    14: "Offline",
+    15: "Transitioning",
+}
+MAX_LUN = 65535
+
+
+class Lio:
+    """One configuration: the directory `target` of the kernel's configfs, or of the userspace target."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def storage_objects(self, plugin: str | None = None) -> list[StorageObject]:
+        """All storage objects (of one plugin), in no order."""
+        found = []
+        for hba in files.names(f"{self.path}/core"):
+            kind = PLUGINS.get(hba.rpartition("_")[0])
+            if kind is None or plugin not in (None, kind):
+                continue
+            hba_path = f"{self.path}/core/{hba}"
+            with os.scandir(hba_path) as entries:
+                found += [StorageObject(f"{hba_path}/{e.name}") for e in entries if e.is_dir()]
+        return found
+
+    def find_storage_object(self, plugin: str, name: str) -> StorageObject | None:
+        for so in self.storage_objects(plugin):
+            if so.name == name:
+                return so
+        return None
+
+    def targets(self, fabric: fabrics.Fabric) -> list[Target]:
+        """The targets of a fabric, none if the fabric is not loaded."""
+        path = f"{self.path}/{fabric.dirname}"
+        try:
+            with os.scandir(path) as entries:
+                wwns = [e.name for e in entries if e.name not in NOT_TARGETS and e.is_dir()]
+        except FileNotFoundError:
+            return []
+        return [Target(self, fabric, fabric.wwn(name)) for name in wwns]
+
+
+class StorageObject:
+    """A device of a backstore plugin: core/<prefix>_<n>/<name>."""
+
+    __slots__ = ("name", "path", "plugin")
+
+    def __init__(self, path: str) -> None:
+        hba, self.name = path.rsplit("/", 2)[-2:]
+        self.plugin = PLUGINS.get(hba.rpartition("_")[0], hba)
+        self.path = path
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StorageObject) and other.path == self.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.plugin}/{self.name}"
+
+    def info(self) -> Info:
+        return Info(files.read(f"{self.path}/info"))
+
+    def enabled(self) -> bool:
+        return files.read_or(f"{self.path}/enable", "1") != "0"
+
+    def udev_path(self, info: Info | None = None) -> str:
+        path = files.read_or(f"{self.path}/udev_path", "")
+        if not path and self.plugin == "fileio":
+            path = (info or self.info()).word("File")
+        return path
+
+    def write_back(self) -> bool:
+        return files.read_or(f"{self.path}/attrib/emulate_write_cache", "0") != "0"
+
+    def wwn(self) -> str:
+        """The T10 unit serial number."""
+        return files.read_or(f"{self.path}/wwn/vpd_unit_serial", "").partition(":")[2].strip()
+
+    def size(self, info: Info | None = None) -> int:
+        """Bytes; 0 when the device does not say."""
+        info = info or self.info()
+        if self.plugin == "ramdisk":
+            pages, _, page_size = info.word("PAGES/PAGE_SIZE").partition("*")
+            return int(pages or 0) * int(page_size or 0)
+        if self.plugin == "block":
+            return disk_size(info.word("iBlock device"))
+        if self.plugin == "fileio":
+            device = info.word("File")
+            if is_block_device(device):
+                return device_size(device)
+        return int(info.word("Size") or 0)
+
+    def alua_supported(self) -> bool:
+        """Reading the ALUA files of a passthrough device that has none crashes old kernels."""
+        if self.plugin not in ("pscsi", "user"):
+            return True
+        return files.read_or(f"{self.path}/attrib/alua_support", "0") == "1"
+
+    def port_groups(self) -> list[PortGroup]:
+        if not self.alua_supported():
+            return []
+        return [PortGroup(self, name) for name in files.names(f"{self.path}/alua")]
+
+    def facts(self) -> dict[str, object]:
+        """What `info` shows, by rtslib's names."""
+        info = self.info()
+        facts: dict[str, object] = {"name": self.name, "plugin": self.plugin}
+        if self.plugin != "pscsi":
+            facts["wwn"] = self.wwn()
+        if self.plugin in ("fileio", "block", "pscsi"):
+            facts["dev"] = self.udev_path(info)
+        if self.plugin in ("fileio", "block"):
+            facts["write_back"] = self.write_back()
+        if self.plugin in ("fileio", "ramdisk", "user"):
+            facts["size"] = self.size(info)
+        if self.plugin == "fileio":
+            facts["aio"] = info.word("Async") == "1"
+        elif self.plugin == "block":
+            facts["readonly"] = info.word("readonly") == "1"
+            facts["exclusive"] = info.word("exclusive") != "0"
+        elif self.plugin == "ramdisk" and info.word("nullio") == "1":
+            facts["nullio"] = True
+        elif self.plugin == "user":
+            facts["config"] = info.word("Config")
+            facts["hw_max_sectors"] = info.word("HwMaxSectors")
+        return facts
+
+    def exports(self, lio: Lio) -> list[Lun]:
+        """The LUNs this storage object is exported as.
+
+        ALUA groups list their members, which spares the search; a list that fills a page may be cut, and
+        passthrough devices have none: then all LUNs are looked at.
+        """
+        info = self.info()
+        if info.word("Status") != "ACTIVATED":
+            return []
+        listed: list[Lun] = []
+        complete = self.alua_supported()
+        for group in self.port_groups():
+            members = group.member_paths()
+            complete = complete and len("\n".join(members)) < 3500
+            for member in members:
+                lun = _member(lio, member)
+                if lun is None:
+                    complete = False
+                elif (link := lun.link()) is not None and link[1] == self.path:
+                    listed.append(lun)
+        return listed if complete and listed else self._exports_by_search(lio)
+
+    def _exports_by_search(self, lio: Lio) -> list[Lun]:
+        return [
+            lun
+            for fabric in fabrics.FABRICS
+            for target in lio.targets(fabric)
+            for tpg in target.tpgs()
+            for lun in tpg.luns()
+            if (link := lun.link()) is not None and link[1] == self.path
+        ]
+
+
+class Info:
+    """A storage object's info file: `key: value` pairs in running text."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def word(self, key: str) -> str:
+        """The word after `key:`, empty if the key is not there."""
+        found = re.search(rf"(?:^|\s){re.escape(key)}:\s*(\S+)", self.text)
+        return found.group(1) if found else ""
+
+    @property
+    def status(self) -> str:
+        """activated (exported as a LUN) or deactivated."""
+        return self.word("Status").lower()
+
+
+class PortGroup:
+    """An ALUA target port group of a storage object."""
+
+    __slots__ = ("name", "path", "storage_object")
+
+    def __init__(self, storage_object: StorageObject, name: str) -> None:
+        self.storage_object = storage_object
+        self.name = name
+        self.path = f"{storage_object.path}/alua/{name}"
+
+    def state_name(self) -> str:
+        state = int(files.read_or(f"{self.path}/alua_access_state", "0"))
+        return ALUA_STATES.get(state, f"state {state}")
+
+    def member_paths(self) -> list[str]:
+        """Its LUNs as LIO writes them: <fabric>/<wwn>/tpgt_<n>/lun_<n>. The list may be cut at a page."""
+        text = files.read_or(f"{self.path}/members", "")
+        return [line for line in re.split(r"[\n\0]+", text) if line]
+
+
+def _member(lio: Lio, path: str) -> Lun | None:
+    parts = path.split("/")
+    if len(parts) != 4:
+        return None
+    name, wwn, tpgt, lun = parts
+    try:
+        fabric = fabrics.fabric(name.lower())
+        target = Target(lio, fabric, fabric.wwn(wwn))
+        return Lun(Tpg(target, int(tpgt.removeprefix("tpgt_"))), int(lun.removeprefix("lun_")))
+    except (KeyError, ValueError):
+        return None
+
+
+class Target:
+    """A target node of a fabric."""
+
+    __slots__ = ("fabric", "lio", "path", "wwn")
+
+    def __init__(self, lio: Lio, fabric: fabrics.Fabric, wwn: str) -> None:
+        self.lio = lio
+        self.fabric = fabric
+        self.wwn = wwn
+        self.path = f"{lio.path}/{fabric.dirname}/{fabric.wwn_directory(wwn)}"
+
+    def exists(self) -> bool:
+        return Path(self.path).is_dir()
+
+    def tpgs(self) -> list[Tpg]:
+        return [Tpg(self, tag) for tag in files.numbered(self.path, "tpgt_")]
+
+
+class Tpg:
+    """A target portal group; tag is its TPGT."""
+
+    __slots__ = ("path", "tag", "target")
+
+    def __init__(self, target: Target, tag: int) -> None:
+        self.target = target
+        self.tag = tag
+        self.path = f"{target.path}/tpgt_{tag}"
+
+    @property
+    def fabric(self) -> fabrics.Fabric:
+        return self.target.fabric
+
+    def exists(self) -> bool:
+        return Path(self.path).is_dir()
+
+    def enabled(self) -> bool:
+        """A fabric without the file has its groups always enabled."""
+        return files.read_or(f"{self.path}/enable", "1") != "0"
+
+    def attribute(self, name: str) -> int:
+        """attrib/<name> as a number, 0 if this fabric has no such attribute."""
+        return int(files.read_or(f"{self.path}/attrib/{name}", "0"))
+
+    def nexus(self) -> str:
+        return files.read_or(f"{self.path}/nexus", "")
+
+    def luns(self) -> list[Lun]:
+        return [Lun(self, number) for number in files.numbered(f"{self.path}/lun", "lun_")]
+
+    def acls(self) -> list[NodeAcl]:
+        if not self.fabric.has("acls"):
+            return []
+        return [NodeAcl(self, self.fabric.wwn(name)) for name in sorted(files.names(f"{self.path}/acls"))]
+
+    def portals(self) -> list[Portal]:
+        if not self.fabric.has("nps"):
+            return []
+        found = []
+        for name in files.names(f"{self.path}/np"):
+            address, _, port = name.rpartition(":")
+            found.append(Portal(self, address, int(port)))
+        return found
+
+    def free_lun(self) -> int:
+        """The lowest LUN number not in use; MAX_LUN + 1 if there is none."""
+        return lowest_free(files.numbered(f"{self.path}/lun", "lun_"))
+
+
+class Lun:
+    """A storage object as a portal group exports it."""
+
+    __slots__ = ("number", "path", "tpg")
+
+    def __init__(self, tpg: Tpg, number: int) -> None:
+        self.tpg = tpg
+        self.number = number
+        self.path = f"{tpg.path}/lun/lun_{number}"
+
+    def exists(self) -> bool:
+        return Path(self.path).is_dir()
+
+    def link(self) -> tuple[str, str] | None:
+        """(alias, path of the storage object), None if the link is gone."""
+        return files.link(self.path)
+
+    def storage_object(self) -> StorageObject | None:
+        link = self.link()
+        return StorageObject(link[1]) if link else None
+
+    def port_group_name(self) -> str | None:
+        """The ALUA group of this LUN's port, None where there is no ALUA."""
+        so = self.storage_object()
+        if so is None or not so.alua_supported():
+            return None
+        first = files.read_or(f"{self.path}/alua_tg_pt_gp", "").partition("\n")[0]
+        return first.partition(":")[2].strip() or None
+
+    def mappings(self) -> list[MappedLun]:
+        """What initiators see of it: every mapped LUN of the portal group that points here."""
+        return [m for acl in self.tpg.acls() for m in acl.mapped_luns() if m.lun_number() == self.number]
+
+
+class NodeAcl:
+    """What one initiator may do."""
+
+    __slots__ = ("path", "tpg", "wwn")
+
+    def __init__(self, tpg: Tpg, wwn: str) -> None:
+        self.tpg = tpg
+        self.wwn = wwn
+        self.path = f"{tpg.path}/acls/{tpg.fabric.wwn_directory(wwn)}"
+
+    def exists(self) -> bool:
+        return Path(self.path).is_dir()
+
+    def tag(self) -> str:
+        """The name of the group of ACLs it belongs to, empty if none."""
+        return files.read_or(f"{self.path}/tag", "")
+
+    def mapped_luns(self) -> list[MappedLun]:
+        return [MappedLun(self, number) for number in files.numbered(self.path, "lun_")]
+
+    def free_lun(self) -> int:
+        return lowest_free(files.numbered(self.path, "lun_"))
+
+
+class MappedLun:
+    """A LUN as one initiator sees it, under a number of its own."""
+
+    __slots__ = ("acl", "number", "path")
+
+    def __init__(self, acl: NodeAcl, number: int) -> None:
+        self.acl = acl
+        self.number = number
+        self.path = f"{acl.path}/lun_{number}"
+
+    def exists(self) -> bool:
+        return Path(self.path).is_dir()
+
+    def link(self) -> tuple[str, str] | None:
+        """(alias, path of the LUN), None if the link is gone."""
+        return files.link(self.path)
+
+    def lun_number(self) -> int | None:
+        """The number of the LUN it shows, None if that is gone."""
+        link = self.link()
+        if link is None:
+            return None
+        return int(link[1].rpartition("_")[2], 0)
+
+    def lun(self) -> Lun | None:
+        number = self.lun_number()
+        return None if number is None else Lun(self.acl.tpg, number)
+
+    def write_protected(self) -> bool:
+        return files.read_or(f"{self.path}/write_protect", "0") not in ("0", "")
+
+
+class Portal:
+    """An address and port where a portal group listens; address has brackets when it is IPv6."""
+
+    __slots__ = ("address", "path", "port", "tpg")
+
+    def __init__(self, tpg: Tpg, address: str, port: int) -> None:
+        self.tpg = tpg
+        self.address = address
+        self.port = port
+        self.path = f"{tpg.path}/np/{address}:{port}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.address}:{self.port}"
+
+    def exists(self) -> bool:
+        return Path(self.path).is_dir()
+
+    def iser(self) -> bool:
+        return files.read_or(f"{self.path}/iser", "0") not in ("0", "")
+
+    def offload(self) -> bool:
+        return files.read_or(f"{self.path}/cxgbit", "0") not in ("0", "")
+
+
+def lowest_free(used: list[int]) -> int:
+    """The lowest number >= 0 that is not in the sorted list."""
+    for index, number in enumerate(sorted(set(used))):
+        if index != number:
+            return index
+    return len(set(used))
+
+
+def is_block_device(path: str) -> bool:
+    try:
+        return stat.S_ISBLK(Path(path).stat().st_mode)
+    except OSError:
+        return False
+
+
+def device_size(path: str) -> int:
+    """Bytes of a block device, by the kernel's book (no need to open it)."""
+    number = Path(path).stat().st_rdev
+    return _sectors(Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/size"))
+
+
+def disk_size(name: str) -> int:
+    """The same for a kernel disk name (loop0, sda1, cciss!c0d0)."""
+    return _sectors(Path("/sys/class/block") / name.replace("/", "!") / "size")
+
+
+def _sectors(path: Path) -> int:
+    try:
+        return int(path.read_text()) * 512
+    except (OSError, ValueError):
+        return 0

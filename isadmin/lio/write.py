@@ -1,0 +1,413 @@
+"""Creating and deleting LIO's objects, through rtslib, at a cost that does not grow with what is there.
+
+Each function does one thing whole or not at all: what is left behind when a later step fails is removed. They
+raise IsadminError, with the cause and the remedy where the errno tells. rtslib is imported here (0.1 s),
+so this module is imported by commands that change something, when they run.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import rtslib
+from rtslib import tcm
+from rtslib.utils import RTSLibError
+
+from isadmin.errors import IsadminError, UsageError
+from isadmin.lio import files
+from isadmin.lio.explain import attempting, explain
+from isadmin.lio.fabrics import Fabric
+from isadmin.lio.objects import (
+    MAX_LUN,
+    Lio,
+    Lun,
+    MappedLun,
+    NodeAcl,
+    Portal,
+    PortGroup,
+    StorageObject,
+    Target,
+    Tpg,
+    lowest_free,
+)
+
+MAX_MAPPED_LUN = 4294967295
+MAX_TPGT = 65535
+KERNEL_CONFIGFS = "/sys/kernel/config/"
+
+
+class _MappedLUN(rtslib.MappedLUN):  # type: ignore[misc]
+    """rtslib's, but for looking at every LUN of the group to find one whose number is known."""
+
+    def _configure(self, tpg_lun: Any, write_protect: Any, alias: str | None) -> None:
+        path = f"{self.parent_nodeacl.parent_tpg.path}/lun/lun_{int(tpg_lun)}"
+        Path(self.path, alias or _alias()).symlink_to(path)
+        files.write(f"{self.path}/write_protect", "1" if write_protect else "0")
+
+
+def _alias() -> str:
+    return str(uuid.uuid4())[-10:]
+
+
+def _rts_storage_object(so: StorageObject) -> Any:
+    return tcm.StorageObject.so_from_path(so.path)
+
+
+def _rts_target(target: Target) -> Any:
+    return rtslib.Target(target.fabric.rtslib(), target.wwn, "lookup")
+
+
+def _rts_tpg(tpg: Tpg) -> Any:
+    return rtslib.TPG(_rts_target(tpg.target), tpg.tag, "lookup")
+
+
+def _rts_acl(acl: NodeAcl) -> Any:
+    return rtslib.NodeACL(_rts_tpg(acl.tpg), acl.wwn, "lookup")
+
+
+# Storage objects
+
+
+def create_fileio(
+    lio: Lio, name: str, dev: str, size: int | None, *, write_back: bool, wwn: str | None
+) -> StorageObject:
+    """A file or block device. size in bytes for a file, None for a device."""
+    return _create_storage_object(
+        lio,
+        "fileio",
+        name,
+        lambda index: rtslib.FileIOStorageObject(
+            name, dev, size, wwn=wwn, write_back=write_back, index=index
+        ),
+    )
+
+
+def create_block(
+    lio: Lio, name: str, dev: str, *, readonly: bool, exclusive: bool, wwn: str | None
+) -> StorageObject:
+    """A block device, or a partition of one."""
+    return _create_storage_object(
+        lio,
+        "block",
+        name,
+        lambda index: rtslib.BlockStorageObject(
+            name, dev, readonly=readonly, wwn=wwn, exclusive=exclusive, index=index
+        ),
+    )
+
+
+def create_ramdisk(lio: Lio, name: str, size: int, *, nullio: bool, wwn: str | None) -> StorageObject:
+    """Memory (size in bytes, rounded to pages), or with nullio nothing: writes vanish, reads are zeroes."""
+    return _create_storage_object(
+        lio, "ramdisk", name, lambda index: rtslib.RDMCPStorageObject(name, size, wwn, nullio, index)
+    )
+
+
+def create_pscsi(lio: Lio, name: str, dev: str) -> StorageObject:
+    """A SCSI device passed through; dev is a path or H:C:T:L."""
+    return _create_storage_object(
+        lio, "pscsi", name, lambda index: rtslib.PSCSIStorageObject(name, dev, index)
+    )
+
+
+def create_user(
+    lio: Lio,
+    name: str,
+    config: str,
+    size: int,
+    *,
+    wwn: str | None,
+    hw_max_sectors: str | None,
+    control: str | None,
+) -> StorageObject:
+    """A device served by a process (tcmu-runner); config is <handler>/<its argument>."""
+    return _create_storage_object(
+        lio,
+        "user",
+        name,
+        lambda index: rtslib.UserBackedStorageObject(name, config, size, wwn, hw_max_sectors, control, index),
+    )
+
+
+def _create_storage_object(lio: Lio, plugin: str, name: str, create: Callable[[int], Any]) -> StorageObject:
+    what = f"Could not create {plugin} {name}"
+    if not name or any(c in name for c in "/ \t\n"):
+        raise UsageError(f"Bad name '{name}'", "a storage object's name has no blanks and no /")
+    if lio.find_storage_object(plugin, name) is not None:
+        raise IsadminError(f"Storage object {plugin}/{name} exists")
+    used = [number for so in files.names(f"{lio.path}/core") if (number := _hba_number(so)) is not None]
+    index = lowest_free(sorted(used))
+    # rtslib remembers the numbers it gave; ours are not among them.
+    tcm.bs_cache.clear()
+    try:
+        created = create(index)
+    except (OSError, RTSLibError) as error:
+        raise explain(what, error, _STORAGE_CAUSES) from error
+    return StorageObject(str(created.path))
+
+
+_STORAGE_CAUSES = {
+    errno.EBUSY: ("the device is in use", "unmount it, or stop what has it open"),
+    errno.ENOENT: ("there is no such file or device", ""),
+    errno.ENODEV: ("there is no such device", ""),
+    errno.EINVAL: ("the target does not accept it", "is the device in use, or the wrong kind?"),
+}
+
+
+def _hba_number(name: str) -> int | None:
+    try:
+        return int(name.rpartition("_")[2])
+    except ValueError:
+        return None
+
+
+def delete_storage_object(lio: Lio, so: StorageObject) -> list[Lun]:
+    """Delete it, first the LUNs it is exported as, which are returned. Files and devices keep their data."""
+    with attempting(f"Could not delete storage object {so.name}"):
+        exports = so.exports(lio)
+        for lun in exports:
+            delete_lun(lun)
+        for group in so.port_groups():
+            if group.name != "default_tg_pt_gp":
+                Path(group.path).rmdir()
+        Path(so.path).rmdir()
+        hba = Path(so.path).parent
+        tcm.bs_cache.clear()
+        with suppress(OSError):
+            hba.rmdir()
+    return exports
+
+
+def create_port_group(so: StorageObject, name: str, tag: int) -> PortGroup:
+    """An ALUA target port group; tag is its identifier, 1 to 65535."""
+    with attempting(f"Could not create ALUA group {name}", _GROUP_CAUSES):
+        rtslib.ALUATargetPortGroup(_rts_storage_object(so), name, tag)
+    return PortGroup(so, name)
+
+
+_GROUP_CAUSES = {errno.EINVAL: ("the tag is in use or out of range", "tags are 1 to 65535, one a group")}
+
+
+def delete_port_group(group: PortGroup) -> None:
+    """LUNs in it fall back to default_tg_pt_gp."""
+    with attempting(f"Could not delete ALUA group {group.name}"):
+        rtslib.ALUATargetPortGroup(_rts_storage_object(group.storage_object), group.name).delete()
+
+
+# Targets and portal groups
+
+
+def _rts_fabric(lio: Lio, fabric: Fabric) -> Any:
+    """rtslib's fabric with its directory made; the kernel's module is loaded for it if need be."""
+    path = Path(lio.path, fabric.dirname)
+    if not path.is_dir():
+        try:
+            path.mkdir()
+        except OSError as error:
+            if not lio.path.startswith(KERNEL_CONFIGFS):
+                raise IsadminError(f"This target has no fabric {fabric.name}") from error
+    with attempting(f"Could not load the fabric {fabric.name}"):
+        module = fabric.rtslib()
+        module._check_self()
+    return module
+
+
+def normalized_wwn(fabric: Fabric, wwn: str) -> str:
+    """The one spelling of a target's or initiator's name. Raises UsageError for what is no name."""
+    try:
+        return str(fabric.rtslib().to_normalized_wwn(wwn)[0])
+    except RTSLibError as error:
+        raise UsageError(f"WWN not valid as {', '.join(fabric.wwn_types)}: {wwn}") from error
+
+
+def create_target(lio: Lio, fabric: Fabric, wwn: str | None = None) -> Target:
+    """A target; without a name, one is made up."""
+    module = _rts_fabric(lio, fabric)
+    if wwn is not None:
+        wwn = normalized_wwn(fabric, "naa.5" + wwn[5:] if wwn.startswith("naa.6") else wwn)
+        if Path(lio.path, fabric.dirname, fabric.wwn_directory(wwn)).is_dir():
+            raise IsadminError(f"Target {wwn} exists")
+    with attempting(f"Could not create target {wwn or ''}".rstrip()):
+        return Target(lio, fabric, str(rtslib.Target(module, wwn, "create").wwn))
+
+
+def delete_target(target: Target) -> None:
+    """Delete it and all below."""
+    for tpg in target.tpgs():
+        delete_tpg(tpg)
+    with attempting(f"Could not delete target {target.wwn}"):
+        Path(target.path).rmdir()
+
+
+def create_tpg(target: Target, tag: int | None = None) -> Tpg:
+    """A portal group; without a tag, the lowest free one from 1."""
+    tags = [tpg.tag for tpg in target.tpgs()]
+    if tag is None:
+        tag = lowest_free([0, *tags])
+    if not 0 <= tag <= MAX_TPGT:
+        raise UsageError(f"Bad portal group tag {tag}", f"tags are 0 to {MAX_TPGT}")
+    if tag in tags:
+        raise IsadminError(f"Portal group tpg{tag} exists in {target.wwn}")
+    with attempting(f"Could not create portal group tpg{tag} in {target.wwn}"):
+        rtslib.TPG(_rts_target(target), tag, "create")
+    return Tpg(target, tag)
+
+
+def delete_tpg(tpg: Tpg) -> None:
+    """End its sessions, then delete it and all below."""
+    with attempting(f"Could not delete portal group tpg{tpg.tag} of {tpg.target.wwn}"):
+        if tpg.enabled() and Path(tpg.path, "enable").exists():
+            files.write(f"{tpg.path}/enable", "0")
+        for acl in tpg.acls():
+            delete_acl(acl)
+        for lun in tpg.luns():
+            _remove_lun(lun)
+        for portal in tpg.portals():
+            Path(portal.path).rmdir()
+        Path(tpg.path).rmdir()
+
+
+# LUNs
+
+
+def create_lun(tpg: Tpg, so: StorageObject, number: int | None = None) -> Lun:
+    """Export a storage object; without a number, under the lowest free one."""
+    if number is None:
+        number = tpg.free_lun()
+        if number > MAX_LUN:
+            raise IsadminError(f"All LUNs 0-{MAX_LUN} are in use")
+    if not 0 <= number <= MAX_LUN:
+        raise UsageError(f"Bad LUN {number}", f"LUNs are 0 to {MAX_LUN}")
+    lun = Lun(tpg, number)
+    if lun.exists():
+        raise IsadminError(f"LUN {number} exists in tpg{tpg.tag} of {tpg.target.wwn}")
+    with attempting(f"Could not create LUN {number} for {so.full_name}", _LUN_CAUSES):
+        rtslib.LUN(_rts_tpg(tpg), number, _rts_storage_object(so))
+    return lun
+
+
+_LUN_CAUSES = {
+    errno.ENODEV: ("the storage object is not enabled", "delete it and create it again"),
+    errno.EFAULT: ("it is not a storage object", ""),
+}
+
+
+def delete_lun(lun: Lun) -> None:
+    """Delete it and every mapping to it."""
+    with attempting(f"Could not delete LUN {lun.number} of tpg{lun.tpg.tag}"):
+        for acl in lun.tpg.acls():
+            # A mapping mostly has its LUN's own number: no need to look at all of them.
+            mapped = MappedLun(acl, lun.number)
+            if mapped.lun_number() == lun.number:
+                delete_mapped_lun(mapped)
+        try:
+            _remove_lun(lun)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            for mapped in lun.mappings():
+                delete_mapped_lun(mapped)
+            _remove_lun(lun)
+
+
+def _remove_lun(lun: Lun) -> None:
+    link = lun.link()
+    if link is not None:
+        Path(lun.path, link[0]).unlink()
+    Path(lun.path).rmdir()
+
+
+def create_mapped_lun(acl: NodeAcl, number: int, lun: Lun, *, write_protect: bool = False) -> MappedLun:
+    """Show a LUN to an initiator as LUN `number`."""
+    if not 0 <= number <= MAX_MAPPED_LUN:
+        raise UsageError(f"Bad mapped LUN {number}", f"mapped LUNs are 0 to {MAX_MAPPED_LUN}")
+    mapped = MappedLun(acl, number)
+    if mapped.exists():
+        raise IsadminError(f"Mapped LUN {number} exists in the ACL of {acl.wwn}")
+    with attempting(f"Could not create mapped LUN {number} for {acl.wwn}"):
+        _MappedLUN(_rts_acl(acl), number, lun.number, write_protect)
+    return mapped
+
+
+def delete_mapped_lun(mapped: MappedLun) -> None:
+    with attempting(f"Could not delete mapped LUN {mapped.number} of {mapped.acl.wwn}"):
+        link = mapped.link()
+        if link is not None:
+            Path(mapped.path, link[0]).unlink()
+        Path(mapped.path).rmdir()
+
+
+# ACLs and portals
+
+
+def create_acl(tpg: Tpg, wwn: str) -> NodeAcl:
+    """Let an initiator in."""
+    wwn = normalized_wwn(tpg.fabric, wwn)
+    acl = NodeAcl(tpg, wwn)
+    if acl.exists():
+        raise IsadminError(f"Node ACL {wwn} exists in tpg{tpg.tag} of {tpg.target.wwn}")
+    with attempting(f"Could not create a node ACL for {wwn}"):
+        rtslib.NodeACL(_rts_tpg(tpg), wwn, "create")
+    return acl
+
+
+def delete_acl(acl: NodeAcl) -> None:
+    """Delete it and its mapped LUNs."""
+    with attempting(f"Could not delete the node ACL of {acl.wwn}"):
+        for mapped in acl.mapped_luns():
+            delete_mapped_lun(mapped)
+        Path(acl.path).rmdir()
+
+
+def create_portal(tpg: Tpg, address: str, port: int) -> Portal:
+    """Listen on an address (IPv6 in brackets) and port."""
+    portal = Portal(tpg, address, port)
+    if portal.exists():
+        raise IsadminError(f"Portal {portal.name} exists in tpg{tpg.tag} of {tpg.target.wwn}")
+    try:
+        rtslib.NetworkPortal(_rts_tpg(tpg), address, port, "create")
+    except (OSError, RTSLibError) as error:
+        what = f"Could not create portal {portal.name}"
+        raise explain(what, error, {errno.EINVAL: _portal_conflict(portal)}) from error
+    return portal
+
+
+WILDCARDS = ("0.0.0.0", "[::0]", "[::]")  # noqa: S104 - names of what the user may ask for
+
+
+def _portal_conflict(portal: Portal) -> tuple[str, str]:
+    """Why the kernel says EINVAL: it says so for every conflict (measured: kernel 6.1)."""
+    lio, fabric, wwn = portal.tpg.target.lio, portal.tpg.fabric, portal.tpg.target.wwn
+    wild = portal.address in WILDCARDS
+    for target in lio.targets(fabric):
+        for other in (p for tpg in target.tpgs() for p in tpg.portals() if p.port == portal.port):
+            same = other.address == portal.address
+            other_wild = other.address in WILDCARDS
+            if wild != other_wild or (wild and not same) or (same and target.wwn == wwn):
+                where = f"tpg{other.tpg.tag} of {target.wwn}"
+                return f"{other.name} in {where} is in its way", "delete that one or take another port"
+    return "the address and port are in use or not acceptable", "ss -tlnp shows who listens"
+
+
+def delete_portal(portal: Portal) -> None:
+    with attempting(f"Could not delete portal {portal.name}"):
+        if not portal.exists():
+            raise IsadminError(f"No portal {portal.name} in tpg{portal.tpg.tag} of {portal.tpg.target.wwn}")
+        for name in ("iser", "cxgbit"):
+            if files.read_or(f"{portal.path}/{name}", "0") not in ("0", ""):
+                files.write(f"{portal.path}/{name}", "0")
+        Path(portal.path).rmdir()
+
+
+def set_portal_flag(portal: Portal, name: str, value: bool) -> None:
+    """iser or cxgbit (offload)."""
+    path = f"{portal.path}/{name}"
+    if os.path.exists(path):  # noqa: PTH110 - one stat
+        with attempting(f"Cannot change {'offload' if name == 'cxgbit' else name} of {portal.name}"):
+            files.write(path, str(int(value)))
