@@ -7,7 +7,7 @@ target.Target over real storage and sockets; a test hands in recorded device fac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -67,9 +67,17 @@ class Unit(Protocol):
     write_cache: bool
     """Whether emulate_write_cache starts as 1."""
     unmap_max_lba_count: int
-    """Block devices: the discard limits of the queue, 0 when it cannot discard."""
+    """Block devices: the discard limits of the queue in logical blocks, 0 when it cannot discard."""
     unmap_granularity: int
+    unmap_alignment: int
+    max_write_same_len: int
+    """Block devices: the longest WRITE SAME in logical blocks."""
     rotational: bool
+    facts: Mapping[str, str]
+    """What only the backing knows and `info` and `wwn/` show. Block devices: 'name' (of the kernel: loop0),
+    'major', 'minor'. SCSI devices: 'vendor', 'model', 'rev', 'serial', 'device_type' and the texts of
+    'vpd_assoc_logical_unit', 'vpd_assoc_scsi_target_device', 'vpd_assoc_target_port',
+    'vpd_protocol_identifier'. Empty for files and RAM."""
 
     @property
     def size(self) -> int:
@@ -79,14 +87,13 @@ class Unit(Protocol):
     @property
     def counters(self) -> Counters: ...
 
-    def info(self) -> str:
-        """The plugin's line of the device's `info` file, with its trailing newline."""
-        ...
-
     def reservation(self) -> Reservation: ...
 
     def load_aptpl(self, metadata: str) -> None:
-        """pr/res_aptpl_metadata: take over one saved registration. OSError(EINVAL) if it does not parse."""
+        """pr/res_aptpl_metadata: take over one saved registration, already checked by the tree. The text is
+        key=value pairs separated by commas: initiator_fabric, initiator_node, initiator_sid, sa_res_key,
+        res_holder, res_type, res_scope, res_all_tg_pt, mapped_lun, target_fabric, target_node, tpgt,
+        port_rtpi, target_lun. Called after open_unit for what was written before `enable`."""
         ...
 
 
@@ -106,6 +113,7 @@ class SessionFacts:
     initiator: str
     alias: str
     sid: int
+    """LIO Session ID."""
     isid: bytes
     tsih: int
     dynamic: bool
@@ -126,6 +134,8 @@ class SessionFacts:
     tx_octets: int = 0
     digest_errors: int = 0
     timeout_errors: int = 0
+    index: int = 0
+    """The session's index in the MIBs (statistics)."""
 
 
 @dataclass(slots=True)
@@ -145,13 +155,21 @@ class LoginCounters:
     format_errors: int = 0
     last_fail_type: int = 0
     last_fail_time: float = 0.0
+    """Seconds on the tree's clock (Tree's `clock` argument), 0 when nothing has failed."""
+    last_session_fail_type: int = 0
+    last_session_fail_name: str = ""
+    """The initiator whose session failed last."""
     fail_address: str = ""
     fail_address_type: str = ""
     fail_initiator: str = ""
 
 
 class Engine(Protocol):
-    """The running target. Every call comes on the event loop's thread and must not block for long."""
+    """The running target. Every call comes on the event loop's thread and must not block for long.
+
+    An OSError from open_unit, open_portal, device_changed, tpg_changed or set_dbroot refuses the change with
+    that errno and the tree puts the old value back; the other calls must not fail.
+    """
 
     def open_unit(self, device: Device) -> Unit:
         """Open the device's storage as its control keys say. OSError: the errno `enable` ends with."""
@@ -160,7 +178,12 @@ class Engine(Protocol):
     def close_unit(self, device: Device) -> None: ...
 
     def device_changed(self, device: Device, name: str) -> None:
-        """attrib, wwn or alias `name` of an enabled device has its new value."""
+        """attrib, wwn or alias `name` of an enabled device has its new value. `name` is a control key
+        (fd_dev_size, ...) when that was written after `enable`: the kernel shows it and does not act."""
+        ...
+
+    def set_dbroot(self, path: str) -> None:
+        """The directory of ALUA and APTPL metadata is to be `path`. OSError: ENOENT, ENOTDIR."""
         ...
 
     def alua_changed(self, group: TargetPortGroup) -> None:
@@ -178,6 +201,8 @@ class Engine(Protocol):
         ...
 
     def tpg_removed(self, tpg: Tpg) -> None: ...
+
+    def target_removed(self, target: TargetNode) -> None: ...
 
     def lun_changed(self, lun: Lun) -> None:
         """Linked (device set) or unlinked (device None)."""

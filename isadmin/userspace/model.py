@@ -38,6 +38,7 @@ class Hba:
     dirname: str
     index: int
     """The kernel's HBA index: a global counter, not the number in the name."""
+    next_plugin_id: int = 0
     devices: dict[str, Device] = field(default_factory=dict)
 
 
@@ -68,6 +69,21 @@ class Device:
     lu_group: LuGroup | None = None
     port_groups: dict[str, TargetPortGroup] = field(default_factory=dict)
     exports: list[Lun] = field(default_factory=list)
+    alias_set: bool = False
+    udev_path_set: bool = False
+    """Written at all: an alias can be set and empty."""
+    aptpl: list[str] = field(default_factory=list)
+    """Saved persistent reservation registrations, as written to pr/res_aptpl_metadata before `enable`."""
+    next_rtpi: int = 1
+    """The relative target port identifier the next LUN of this device gets."""
+    plugin_id: int = 0
+    """The plugin's own number of the device, counted in each HBA from its first enabled one."""
+    created: float = 0.0
+    """When it was enabled, in seconds on the tree's clock."""
+    lba_map: str = ""
+    """LBA-dependent ALUA states, as lba_map shows them."""
+    blocked: bool = False
+    """user devices: action/block_dev."""
 
     @property
     def plugin(self) -> str:
@@ -109,7 +125,8 @@ class TargetPortGroup:
 
 @dataclass(slots=True, eq=False)
 class Credentials:
-    """CHAP names and secrets, as configfs keeps them: without the trailing newline, empty when unset."""
+    """CHAP names and secrets exactly as written, a trailing newline included (as the kernel keeps them),
+    empty when unset. Bytes that are no UTF-8 are surrogate escapes: encode with errors='surrogateescape'."""
 
     userid: str = ""
     password: str = field(default="", repr=False)
@@ -137,6 +154,8 @@ class Fabric:
 
     name: str
     targets: dict[str, Target] = field(default_factory=dict)
+    cpus_allowed: str = ""
+    """iscsi: cpus_allowed_list as a list of ranges."""
     discovery_auth: Credentials = field(default_factory=Credentials)
     enforce_discovery_auth: bool = False
 
@@ -149,6 +168,9 @@ class Target:
     name: str
     index: int = 0
     tpgs: dict[int, Tpg] = field(default_factory=dict)
+    cmd_completion_affinity: int = -1
+    scsi_host: int = 0
+    """loopback: the number of the emulated SCSI host."""
 
 
 @dataclass(slots=True, eq=False)
@@ -161,7 +183,8 @@ class Tpg:
     attrib: dict[str, int] = field(default_factory=dict)
     """attrib/*: authentication, generate_node_acls, demo_mode_write_protect, login_timeout, ..."""
     param: dict[str, str] = field(default_factory=dict)
-    """param/*: the operational keys by their RFC names, as text, without a newline."""
+    """param/*: the operational keys by their RFC names, as text, without a newline. Use `number` for numbers:
+    they may be written in hexadecimal or octal."""
     auth: Credentials = field(default_factory=Credentials)
     """Used in demo mode; an ACL has its own."""
     nexus: str = ""
@@ -169,11 +192,20 @@ class Tpg:
     portals: dict[str, Portal] = field(default_factory=dict)
     luns: dict[int, Lun] = field(default_factory=dict)
     acls: dict[str, NodeAcl] = field(default_factory=dict)
+    transport_online: bool = True
+    """loopback: transport_status."""
+
+    def number(self, name: str) -> int:
+        """param `name` as a number."""
+        text = self.param[name]
+        if text.startswith("0") and text.isdigit():
+            return int(text, 8)
+        return int(text, 0)
 
 
 @dataclass(slots=True, eq=False)
 class Portal:
-    """np/<dirname>: one address and port. address is without brackets."""
+    """np/<dirname>: one address and port. address is canonical and without brackets: "::", "10.0.0.1"."""
 
     tpg: Tpg
     dirname: str
@@ -189,6 +221,7 @@ class Lun:
 
     tpg: Tpg
     number: int
+    dirname: str = ""
     device: Device | None = None
     link_name: str = ""
     relative_target_port: int = 0
@@ -211,6 +244,8 @@ class NodeAcl:
     auth: Credentials = field(default_factory=Credentials)
     cmdsn_depth: int = 64
     tag: str = ""
+    index: int = 0
+    """The ACL's index in the MIBs (statistics)."""
     mapped: dict[int, MappedLun] = field(default_factory=dict)
 
 
@@ -224,3 +259,10 @@ class MappedLun:
     lun: Lun | None = None
     link_name: str = ""
     write_protect: bool = False
+    created: float = 0.0
+    """When it was linked, in seconds on the tree's clock."""
+
+    @property
+    def live(self) -> bool:
+        """Whether the initiator sees a device here."""
+        return self.lun is not None and self.lun.device is not None
