@@ -32,9 +32,6 @@ def human_size(size: int) -> str:
     """Bytes as `ls` shows them."""
     if size < 1024:
         return f"{size} bytes"
-    value = float(size)
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):
-        value /= 1024
-        if value < 1024:
-            break
-    return f"{value:3.1f}{unit}"
+    units = ("KiB", "MiB", "GiB", "TiB", "PiB")
+    power = min((size.bit_length() - 1) // 10, len(units))
+    return f"{size / (1 << 10 * power):3.1f}{units[power - 1]}"
