@@ -1,0 +1,231 @@
+"""Which target is worked on: the kernel's, the userspace daemon's, or one at a given path; its files and
+its lock.
+
+             configfs                      saved configuration
+kernel       /sys/kernel/config/target     /etc/target, or /etc/rtslib-fb-target where Debian's tools keep it
+userspace    the daemon's mount            the daemon's state directory
+given        any directory `target`        $ISADMIN_STATE_DIR, else only files named explicitly
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from isadmin.errors import IsadminError, LockedError, NoTargetError, PermissionDeniedError
+from isadmin.lio.objects import Lio
+from isadmin.userspace import control
+
+KERNEL = Path("/sys/kernel/config/target")
+KERNEL_STATE = (Path("/etc/target"), Path("/etc/rtslib-fb-target"))
+SAVEFILE = "saveconfig.json"
+LOCK_POLL = 0.05
+"""Seconds between two tries for a lock that somebody else holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A target to work on. `state` is where its saved configuration is, None where there is no such place."""
+
+    kind: Literal["kernel", "userspace", "given"]
+    path: Path
+    state: Path | None
+    runtime: Path
+
+    @property
+    def lio(self) -> Lio:
+        return Lio(str(self.path))
+
+    @property
+    def savefile(self) -> Path | None:
+        """Where `saveconfig` saves when told no file."""
+        return None if self.state is None else self.state / SAVEFILE
+
+    def require_change(self) -> None:
+        """Raises PermissionDeniedError if this user cannot change the target, NoTargetError if it is gone."""
+        if os.access(self.path, os.W_OK | os.X_OK):
+            return
+        if not self.path.is_dir():
+            raise NoTargetError(f"The target at {self.path} is gone", _remedy(self.kind))
+        raise PermissionDeniedError(
+            "This command changes the target, which this user may not", "run it as root"
+        )
+
+    def prepare(self) -> None:
+        """Make rtslib work on this target, and load no kernel module for one that is not the kernel's."""
+        import rtslib.fabric
+        import rtslib.node
+        import rtslib.root
+
+        rtslib.node.CFSNode.configfs_dir = str(self.path)
+        if not self.loads_modules():
+            for module in (rtslib.root, rtslib.fabric):
+                module.modprobe = _no_module
+            rtslib.root.mount_configfs = _no_mount
+
+    def loads_modules(self) -> bool:
+        """Is this really the kernel's configfs, and not the userspace target shown in its place?"""
+        return self.kind == "kernel" and _filesystem_of(self.path) == "configfs"
+
+    @contextmanager
+    def lock(self, seconds: float) -> Iterator[None]:
+        """Hold the right to change this target; other processes that want to, wait. Held for one command.
+
+        Raises LockedError, naming the holder, if another process has it for longer than `seconds`.
+        """
+        file = self.runtime / f"change-{self.path.stat().st_dev:x}.lock"
+        descriptor = _take(file, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            # Removed while still held: whoever waits for this file finds it gone and makes a new one.
+            with suppress(FileNotFoundError):
+                file.unlink()
+            os.close(descriptor)
+
+
+def _take(file: Path, deadline: float) -> int:
+    """An open descriptor of the lock file, locked."""
+    while True:
+        try:
+            file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except PermissionError as error:
+            raise PermissionDeniedError(f"Cannot lock {file}: {error.strerror}", "run as root") from error
+        except OSError as error:
+            raise IsadminError(f"Cannot lock {file}: {error.strerror}") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if file.stat().st_ino == os.fstat(descriptor).st_ino:
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()} {Path(sys.argv[0]).name}\n".encode(), 0)
+                return descriptor
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace").split()
+        os.close(descriptor)
+        if time.monotonic() >= deadline:
+            who = f"{holder[1]} (pid {holder[0]})" if len(holder) == 2 else "another process"
+            raise LockedError(f"{who} is changing the configuration", "try again when it is done")
+        time.sleep(LOCK_POLL)
+
+
+def _no_module(name: str) -> None:
+    from rtslib.utils import RTSLibError
+
+    raise RTSLibError(f"this target does not have what the kernel module {name} offers")
+
+
+def _no_mount() -> None:
+    """The userspace target is mounted already."""
+
+
+def _filesystem_of(path: Path) -> str:
+    """The type of the file system that a directory is on, "" if that cannot be told."""
+    found, longest = "", -1
+    with suppress(OSError):
+        for line in Path("/proc/self/mounts").read_text().splitlines():
+            _, place, kind, *_ = line.split(" ")
+            inside = str(path) == place or str(path).startswith(place.rstrip("/") + "/")
+            if inside and len(place) >= longest:
+                found, longest = kind, len(place)
+    return found
+
+
+def choose(*, userspace: bool = False, configfs: Path | None = None) -> Host:
+    """The target to work on.
+
+    A given directory; the userspace daemon's (started if need be) if asked for; else the kernel's,
+    loading it if possible; else a running userspace daemon's. Raises NoTargetError when there is none.
+    """
+    if configfs is not None:
+        return given(configfs)
+    if userspace:
+        return of_daemon(control.ensure_started())
+    if KERNEL.is_dir() or _load_kernel_target():
+        return kernel()
+    info = control.running() if _may_have_daemon() else None
+    if info is None:
+        raise NoTargetError(
+            "There is no kernel target here and no userspace target runs",
+            "start the userspace target with `isadmin userspace start`, or add --userspace",
+        )
+    return of_daemon(info)
+
+
+def given(path: Path) -> Host:
+    """The target at a directory, which must be LIO's `target` itself. Raises NoTargetError if it is not."""
+    path = path.absolute()
+    if not (path / "core").is_dir():
+        raise NoTargetError(
+            f"{path} is no LIO target: it has no directory core", "name the directory `target`"
+        )
+    state = control.state_dir() if os.environ.get("ISADMIN_STATE_DIR") else None
+    return Host("given", path, state, control.runtime_dir())
+
+
+def of_daemon(info: control.DaemonInfo) -> Host:
+    """The target of a running userspace daemon."""
+    return Host("userspace", Path(info.mount), Path(info.state_dir), Path(info.runtime_dir))
+
+
+def kernel() -> Host:
+    """The kernel's target."""
+    state = KERNEL_STATE[0]
+    if not state.is_dir() and KERNEL_STATE[1].is_dir():
+        state = KERNEL_STATE[1]
+    return Host("kernel", KERNEL, state, Path("/run/isadmin"))
+
+
+def _may_have_daemon() -> bool:
+    """Can this user have a runtime directory at all?"""
+    try:
+        control.runtime_dir()
+    except NoTargetError:
+        return False
+    return True
+
+
+def _load_kernel_target() -> bool:
+    """Mount configfs and load the target module, as rtslib does; False where that is impossible."""
+    if os.geteuid() != 0 or not Path("/lib/modules", os.uname().release).is_dir():
+        return False
+    for command in (
+        ["modprobe", "configfs"],
+        ["mount", "-t", "configfs", "none", str(KERNEL.parent)],
+        ["modprobe", "target_core_mod"],
+    ):
+        with suppress(FileNotFoundError):
+            subprocess.run(command, check=False, capture_output=True)
+    return KERNEL.is_dir()
+
+
+def _remedy(kind: str) -> str:
+    return "isadmin userspace start" if kind == "userspace" else ""
+
+
+def rtslib_root(host: Host) -> Any:
+    """rtslib's root object over this target. It is left alone where pr and alua metadata go (`dbroot`),
+    but for the kernel's."""
+    host.prepare()
+    from rtslib.root import RTSRoot
+
+    class Root(RTSRoot):  # type: ignore[misc]
+        _preferred_dbroot = str(host.state)
+
+        def _set_dbroot(self) -> None:
+            if host.loads_modules():
+                super()._set_dbroot()
+
+    return Root()

@@ -1,0 +1,659 @@
+"""The base node of the tree that the shell shows: a place with a summary, children, commands and groups
+of values.
+
+A subclass says what is special about its place:
+
+    class Luns(Node):
+        def make_children(self):                    called when the children are first looked at
+            for lun in self.tpg.luns():
+                LunNode(lun, self)                  a node made with a parent is one of its children
+        def find_child(self, name): ...             optional: make the one child of that name, without the
+        others def summary(self): return "LUNs: 3", None   what `ls` shows; True or False beside it tells
+        health def define_groups(self): ...                optional: define_config_group_param(...) calls,
+        when first needed def ui_command_create(self, storage_object, lun=None): ... def
+        ui_complete_create(self, parameters, text, current_param): ...
+
+A command's parameters are text; those without a default must be given; `*names` and `**names` take any
+more. Its docstring is its help. It prints with self.say, warns with self.warn, fails by raising an
+IsadminError, and may return a node to move to (self.new_node does so if the user prefers it). Commands
+that only look are named in `reading`: all others run under the lock, and count as changes to save. The
+whole tree is forgotten before each command.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from isadmin.errors import IsadminError, UsageError
+from isadmin.shell import preferences, render
+from isadmin.shell.language import MASK, Command
+
+if TYPE_CHECKING:
+    from configshell.node import ConfigNode
+
+    from isadmin.shell.session import Session
+else:
+
+    def _config_node() -> type:
+        """configshell's ConfigNode, without its package's __init__.
+
+        That imports pyparsing and readline (0.2 s) and replaces the SIGINT handler, for parts not used here.
+        """
+        package = importlib.util.find_spec("configshell")
+        file = Path(package.submodule_search_locations[0]) / "node.py"
+        spec = importlib.util.spec_from_file_location("configshell.node", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.ConfigNode
+
+    _loaded = sys.modules.get("configshell.node")
+    ConfigNode = _loaded.ConfigNode if _loaded else _config_node()
+
+Summary = tuple[str, bool | None]
+Definition = list[Any]
+"""A group's parameter as configshell keeps it: [type, description, writable]."""
+
+GLOBAL = "global"
+
+
+class Node(ConfigNode):  # type: ignore[misc]
+    """One place in the tree. `shell` is the session it is shown in; `path` where it is."""
+
+    reading: ClassVar[frozenset[str]] = frozenset(
+        {"ls", "cd", "pwd", "get", "help", "bookmarks", "refresh", "status", "info", "version", "exit"}
+    )
+
+    def __init__(self, name: str, parent: Node | None = None, shell: Session | None = None) -> None:
+        # configshell's own __init__ compares the name with every sibling's and defines 14 parameters a node.
+        self._name = name
+        self._parent = parent
+        self._shell = parent.shell if parent is not None else shell
+        self._made: dict[str, Node] = {}
+        self._complete = False
+        self._groups: dict[str, dict[str, Definition]] | None = None
+        self._secrets: set[tuple[str, str]] = set()
+        if parent is not None:
+            parent._made[name] = self
+
+    # The tree
+
+    @property
+    def shell(self) -> Session:
+        assert self._shell is not None
+        return self._shell
+
+    @property
+    def path(self) -> str:
+        names = []
+        node: Node = self
+        while node._parent is not None:
+            names.append(node._name)
+            node = node._parent
+        return "/" + "/".join(reversed(names))
+
+    def make_children(self) -> None:
+        """Make every child, each with this node as its parent."""
+
+    def find_child(self, name: str) -> Node | None:
+        """Make the one child of that name, if that is possible without the others; None says "not so"."""
+
+    @property
+    def children(self) -> list[Node]:
+        """The children, in no order."""
+        if not self._complete:
+            self._made = {}
+            self._complete = True
+            self.make_children()
+        return list(self._made.values())
+
+    def sorted_children(self) -> list[Node]:
+        """The children as `ls` lists them: numbers at the end of a name count as numbers."""
+        return sorted(self.children, key=lambda node: _sort_key(node._name))
+
+    def get_child(self, name: str) -> Node:
+        """The child of that name. Raises UsageError."""
+        child = self._made.get(name)
+        if child is None and not self._complete:
+            child = self.find_child(name)
+        if child is None:
+            child = {node._name: node for node in self.children}.get(name)
+        if child is None:
+            raise UsageError(f"No such path {self.path.rstrip('/')}/{name}")
+        return child
+
+    def remove_child(self, child: Node) -> None:
+        self._made.pop(child._name, None)
+
+    def refresh(self) -> None:
+        """Forget what is known of this place and below; it is looked at again when needed."""
+        self._made = {}
+        self._complete = False
+        self._groups = None
+
+    def get_node(self, path: str | None) -> Node:
+        """The node at a path: absolute, relative, or below a @bookmark. Raises UsageError."""
+        nodes = self.get_nodes(path)
+        if len(nodes) != 1:
+            raise UsageError(f"{path} names {len(nodes)} places, where one is needed")
+        return nodes[0]
+
+    def get_nodes(self, path: str | None) -> list[Node]:
+        """The nodes at a path in which a part may be "*", for every child. Raises UsageError."""
+        path = path or "."
+        if path.startswith("@"):
+            name, slash, rest = path[1:].partition("/")
+            if name not in self.shell.bookmarks:
+                raise UsageError(f"No such bookmark {name}", "see them with `bookmarks show`")
+            path = self.shell.bookmarks[name] + slash + rest
+        nodes: list[Node] = [self.get_root() if path.startswith("/") else self]
+        for part in path.split("/"):
+            if part == "*":
+                nodes = [child for node in nodes for child in node.sorted_children()]
+            elif part == "..":
+                nodes = [node._parent or node for node in nodes]
+            elif part not in ("", "."):
+                nodes = [node.get_child(part) for node in nodes]
+        return nodes
+
+    def get_root(self) -> Node:
+        node: Node = self
+        while node._parent is not None:
+            node = node._parent
+        return node
+
+    def new_node(self, node: Node) -> Node | None:
+        """What a command that created a place returns: bookmarks it as @last, goes there if preferred."""
+        self.shell.bookmarks.note("last", node.path)
+        if self.shell.preferences.flag("auto_cd_after_create"):
+            self.say(f"Entering new node {node.path}")
+            return node
+        return None
+
+    def say(self, text: str = "") -> None:
+        """Print a line of result or news."""
+        self.shell.say(text)
+
+    def warn(self, text: str) -> None:
+        """Print a line that the user should heed, on standard error."""
+        self.shell.warn(text)
+
+    # Commands
+
+    def list_commands(self) -> tuple[str, ...]:
+        """The names of this node's commands, sorted."""
+        return _commands_of(type(self))  # type: ignore[arg-type]
+
+    def get_command_method(self, command: str) -> Callable[..., Node | None]:
+        """The method behind a command. Raises UsageError."""
+        if command not in self.list_commands():
+            raise UsageError(f"Command not found {command}", self._hint(command))
+        method: Callable[..., Node | None] = getattr(self, f"ui_command_{command}")
+        return method
+
+    def _hint(self, command: str) -> str:
+        close = get_close_matches(command, self.list_commands(), 1)
+        if close:
+            return f"did you mean {close[0]}?"
+        if any(child._name == command for child in self.children):
+            return f"to go there, type {command}/"
+        return "see the commands here with `help`"
+
+    def get_completion_method(self, command: str) -> Callable[..., Iterable[str] | None] | None:
+        return getattr(self, f"ui_complete_{command}", None)
+
+    def signature(self, command: str) -> tuple[inspect.Parameter, ...]:
+        """A command's parameters."""
+        return _signature(getattr(type(self), f"ui_command_{command}"))
+
+    def get_command_syntax(self, command: str) -> tuple[str, list[str], str]:
+        """(syntax, comments, default values) of a command, as help prints them; comments is always empty."""
+        words = [command]
+        defaults = []
+        for parameter in self.signature(command):
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                words.append(f"[{parameter.name}...]")
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                words.append(f"[{parameter.name}=value...]")
+            elif parameter.default is parameter.empty:
+                words.append(parameter.name)
+            else:
+                words.append(f"[{parameter.name}]")
+                if parameter.default is not None:
+                    defaults.append(f"{parameter.name}={parameter.default}")
+        return " ".join(words) + " ", [], " ".join(defaults)
+
+    def changes(self, command: Command) -> bool:
+        """Will this command, if it succeeds, have changed the target's configuration?"""
+        if command.name == "set":
+            group = command.keywords.get("group") or next(iter(command.arguments), None)
+            given = len(command.keywords) - ("group" in command.keywords)
+            return group not in (None, GLOBAL) and given > 0
+        return command.name not in self.reading
+
+    def locks(self, command: Command) -> bool:
+        """Must nobody else change anything while it runs?"""
+        return self.changes(command)
+
+    def run(self, command: Command) -> Node | None:
+        """Run a command here. Raises UsageError when its words do not fit it, and whatever it raises."""
+        method = self.get_command_method(command.name)
+        self._check_arguments(command)
+        return method(*command.arguments, **command.keywords)
+
+    def _check_arguments(self, command: Command) -> None:
+        parameters = self.signature(command.name)
+        named = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        any_words = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        any_keys = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        usage = f"usage: {self.get_command_syntax(command.name)[0].rstrip()}"
+        if len(command.arguments) > len(named) and not any_words:
+            surplus = command.arguments[len(named)]
+            raise UsageError(f"{command.name}: unexpected argument '{surplus}'", usage)
+        given = {p.name for p in named[: len(command.arguments)]}
+        for key in command.keywords:
+            if key in given:
+                raise UsageError(f"{command.name}: {key} is given twice", usage)
+            if key == "self" or (not any_keys and key not in {p.name for p in named}):
+                raise UsageError(f"{command.name}: unexpected parameter '{key}'", usage)
+        given |= command.keywords.keys()
+        missing = [p.name for p in named if p.default is p.empty and p.name not in given]
+        if missing:
+            raise UsageError(f"{command.name}: missing {' and '.join(missing)}", usage)
+
+    # Groups of values
+
+    def define_groups(self) -> None:
+        """Define this node's groups, with define_config_group_param. Called when they are first needed."""
+
+    def define_config_group_param(
+        self,
+        group: str,
+        param: str,
+        type: str,  # noqa: A002 - configshell's name
+        description: str | None = None,
+        writable: bool = True,
+        *,
+        secret: bool = False,
+    ) -> None:
+        """One parameter of a group. ui_getgroup_GROUP(param) reads it, ui_setgroup_GROUP(param, value)
+        sets it,
+        ui_type_TYPE converts it. The value of a secret one is shown only when asked for."""
+        if self._groups is None:
+            self._groups = {}
+        if description is None:
+            description = f"The {param} {group} parameter."
+        self._groups.setdefault(group, {})[param] = [type, description, writable]
+        if secret:
+            self._secrets.add((group, param))
+
+    @property
+    def _configuration_groups(self) -> Mapping[str, Mapping[str, Definition]]:
+        if self._groups is None:
+            self._groups = {}
+            self.define_groups()
+        return {GLOBAL: _global_group(), **self._groups}
+
+    def list_config_groups(self) -> list[str]:
+        """The names of the groups there are here."""
+        return list(self._configuration_groups)
+
+    def list_group_params(self, group: str, writable: bool | None = None) -> list[str]:
+        """The names of a group's parameters, sorted: all, or those that can (not) be written."""
+        definitions = self._configuration_groups.get(group, {})
+        return sorted(name for name, (_, _, can) in definitions.items() if writable in (None, can))
+
+    def get_group_param(self, group: str, param: str) -> dict[str, Any]:
+        """A parameter's name, group, type, description and writable (bool)."""
+        type_, description, writable = self._configuration_groups[group][param]
+        return {
+            "name": param,
+            "group": group,
+            "type": type_,
+            "description": description,
+            "writable": writable,
+        }
+
+    def _known_group(self, group: str) -> str:
+        groups = self.list_config_groups()
+        if group not in groups:
+            raise UsageError(f"Unknown configuration group: {group}", f"there are: {' '.join(groups)}")
+        return group
+
+    def is_secret(self, group: str, param: str) -> bool:
+        return (group, param) in self._secrets
+
+    def shown_value(self, group: str, param: str) -> str:
+        """A parameter's value as `get` prints it."""
+        value = self.get_group_getter(group)(param)
+        convert = self.get_type_method(self.get_group_param(group, param)["type"])
+        shown = str(convert(value, reverse=True))
+        return MASK if shown and self.is_secret(group, param) and not self.shell.show_secrets else shown
+
+    def ui_getgroup_global(self, parameter: str) -> str:
+        preference = preferences.TABLE[parameter]
+        return preferences.show_value(preference, self.shell.preferences[parameter])
+
+    def ui_setgroup_global(self, parameter: str, value: preferences.Value) -> None:
+        self.shell.preferences.set(parameter, value)
+
+    def ui_type_preference(self, value: str | None = None, enum: bool = False, reverse: bool = False) -> Any:
+        """Preferences are converted by their own table."""
+        return value
+
+    def ui_type_yesno(self, value: str | None = None, enum: bool = False, reverse: bool = False) -> Any:
+        """Yes or No, as iSCSI's parameters say it."""
+        if reverse:
+            return "n/a" if value is None else value
+        if value is None:
+            return ("Yes", "No") if enum else "Yes|No"
+        if value not in ("Yes", "No"):
+            raise ValueError(f"Syntax error, '{value}' is not Yes|No.")
+        return value
+
+    def ui_eval_param(self, ui_value: str | None, type: str, default: Any) -> Any:  # noqa: A002
+        """A command's parameter as a value of a type ("bool", "number", ...). Raises UsageError."""
+        if ui_value is None:
+            return default
+        try:
+            return self.get_type_method(type)(ui_value)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    def ui_command_get(self, group: str | None = None, *parameter: str) -> None:
+        """
+        Shows values of a configuration group.
+
+        Without a group, the groups there are here are listed; without a parameter, all of the
+        group's with their meaning. The group "global" holds the shell's preferences and is
+        everywhere. CHAP secrets are shown as ******** unless --show-secrets was given.
+
+        Example: get global color_mode default_portal
+
+        SEE ALSO
+        ========
+        set
+        """
+        if group is None:
+            self.say(self._groups_section())
+            return
+        names = self.list_group_params(self._known_group(group))
+        for name in parameter:
+            if name not in names:
+                raise UsageError(f"No parameter '{name}' in group '{group}'.", _close(name, names))
+        if parameter:
+            for name in parameter:
+                mark = "" if self.get_group_param(group, name)["writable"] else "[ro]"
+                self.say(f"{name}={self.shown_value(group, name)} {mark}")
+            return
+        sections = []
+        for name in names:
+            definition = self.get_group_param(group, name)
+            head = f"{name}={self.shown_value(group, name)}" + ("" if definition["writable"] else " [ro]")
+            sections.append(render.underlined(head, "-") + definition["description"] + "\n")
+        self.say(render.section(f"{group.upper()} CONFIG GROUP", "\n".join(sections)))
+
+    def _groups_section(self) -> str:
+        return render.section("AVAILABLE CONFIGURATION GROUPS", " ".join(self.list_config_groups()))
+
+    def ui_command_set(self, group: str | None = None, **parameter: str) -> None:
+        """
+        Sets values of a configuration group.
+
+        Without a group, the groups there are here are listed; without a parameter, those of the
+        group that can be set, with their types. The group "global" holds the shell's
+        preferences, is everywhere, and is kept for the next time.
+
+        Example: set global color_mode=true default_portal=192.168.1.10:3260
+
+        SEE ALSO
+        ========
+        get
+        """
+        if group is None:
+            self.say(self._groups_section())
+            return
+        self._known_group(group)
+        if not parameter:
+            sections = []
+            for name in self.list_group_params(group, writable=True):
+                definition = self.get_group_param(group, name)
+                head = render.underlined(f"{name}={definition['type']}", "-")
+                sections.append(head + definition["description"] + "\n")
+            self.say(render.section(f"{group.upper()} CONFIG GROUP", "\n".join(sections)))
+            return
+        values = {name: self._value_to_set(group, name, text) for name, text in parameter.items()}
+        setter = self.get_group_setter(group)
+        for name, value in values.items():
+            setter(name, value)
+            if self.is_secret(group, name):
+                self.say(f"Parameter {name} is now {'set' if parameter[name] else 'empty'}.")
+            else:
+                self.say(f"Parameter {name} is now '{self.shown_value(group, name)}'.")
+
+    def _value_to_set(self, group: str, name: str, text: str) -> Any:
+        """The value that a text means for a parameter. Raises UsageError, which shows no secret."""
+        names = self.list_group_params(group)
+        if name not in names:
+            raise UsageError(f"Unknown parameter {name} in group '{group}'.", _close(name, names))
+        definition = self.get_group_param(group, name)
+        if not definition["writable"]:
+            raise UsageError(f"Parameter {name} is read-only.")
+        try:
+            if group == GLOBAL:
+                return preferences.parse_value(preferences.TABLE[name], text)
+            return self.get_type_method(definition["type"])(text)
+        except ValueError as error:
+            reason = "it is not acceptable" if self.is_secret(group, name) else error
+            raise UsageError(f"Not setting {name}! {reason}") from error
+
+    def ui_complete_get(self, parameters: Mapping[str, str], text: str, current_param: str) -> list[str]:
+        if current_param == "group":
+            return self.list_config_groups()
+        return self.list_group_params(parameters.get("group", ""))
+
+    def ui_complete_set(self, parameters: Mapping[str, str], text: str, current_param: str) -> list[str]:
+        if current_param == "group":
+            return self.list_config_groups()
+        group = parameters.get("group", "")
+        names = self.list_group_params(group, writable=True)
+        if current_param not in names:
+            return [f"{name}=" for name in names]
+        if group == GLOBAL:
+            return list(preferences.choices_of(preferences.TABLE[current_param]))
+        return list(self.get_type_method(self.get_group_param(group, current_param)["type"])(enum=True) or ())
+
+    # Commands that every node has
+
+    def ui_command_ls(self, path: str | None = None, depth: str | None = None) -> None:
+        """
+        Shows a place and what is below it as a tree.
+
+        PARAMETERS
+        ==========
+
+        path
+        ----
+        The place: an absolute or relative path or a @bookmark; the current one if omitted.
+
+        depth
+        -----
+        How many levels to show below it, 0 for all. The preference tree_max_depth is the default.
+
+        SEE ALSO
+        ========
+        cd bookmarks
+        """
+        target = self.get_node(path)
+        levels = self.shell.preferences.number("tree_max_depth")
+        if depth is not None:
+            if not re.fullmatch(r"[0-9]{1,9}", depth):
+                raise UsageError("The tree depth must be a number.")
+            levels = int(depth)
+        self.shell.show_tree(target, levels or None)
+
+    def ui_command_cd(self, path: str | None = None) -> Node | None:
+        """
+        Moves to another place.
+
+        Paths are like those of files: "/" parts names and begins an absolute one, "." is here,
+        ".." is one up, and @NAME is where a bookmark points. "<" and ">" go back and forth
+        through the places visited. Without a path, choose one from the tree.
+
+        SEE ALSO
+        ========
+        ls pwd bookmarks
+        """
+        if path is None:
+            path = self.shell.choose_path(self)
+        if path in ("<", ">"):
+            return self.shell.visited(-1 if path == "<" else 1)
+        return self.get_node(path)
+
+    def ui_command_pwd(self) -> None:
+        """
+        Shows the current path.
+
+        SEE ALSO
+        ========
+        cd ls
+        """
+        self.say(self.path)
+
+    def ui_command_refresh(self) -> None:
+        """
+        Looks at the target again.
+
+        Every command does so anyway; this one is kept for scripts.
+        """
+        self.refresh()
+
+    def ui_command_status(self) -> None:
+        """
+        Shows the summary of this place, as `ls` does beside its name.
+
+        SEE ALSO
+        ========
+        ls
+        """
+        self.say(f"Status for {self.path}: {self.summary()[0]}")
+
+    def ui_command_exit(self) -> None:
+        """
+        Ends the session.
+
+        If it changed something and the preference auto_save_on_exit is true, the configuration
+        is saved first.
+        """
+        self.shell.exiting = True
+
+    def ui_command_bookmarks(self, action: str, bookmark: str | None = None) -> Node | None:
+        """
+        Keeps names for places.
+
+        Where a path can stand, @NAME can: `cd @mine`, `ls @mine`, `@mine create`. @last is
+        where something was last created.
+
+        PARAMETERS
+        ==========
+
+        action
+        ------
+        One of:
+            - `add` names the current place.
+            - `del` forgets a name.
+            - `go` moves there.
+            - `show` lists all names.
+
+        bookmark
+        --------
+        The name; not needed to list.
+
+        SEE ALSO
+        ========
+        ls cd
+        """
+        bookmarks = self.shell.bookmarks
+        if action == "show" and bookmark is None:
+            body = "\n".join(render.underlined(name, "-") + f"{bookmarks[name]}\n" for name in bookmarks)
+            self.say(render.section("BOOKMARKS", "\n" + (body or "No bookmarks yet.\n")))
+            return None
+        if action not in ("add", "del", "go") or not bookmark:
+            raise UsageError("Syntax error, see 'help bookmarks'.")
+        if action == "add":
+            if bookmark in bookmarks:
+                raise IsadminError(f"Bookmark {bookmark} already exists.")
+            bookmarks.note(bookmark, self.path)
+            bookmarks.save()
+            self.say(f"Bookmarked {self.path} as {bookmark}.")
+            return None
+        if bookmark not in bookmarks:
+            raise UsageError(f"No such bookmark {bookmark}.")
+        if action == "go":
+            return self.get_node(bookmarks[bookmark])
+        bookmarks.remove(bookmark)
+        bookmarks.save()
+        self.say(f"Deleted bookmark {bookmark}.")
+        return None
+
+    def ui_command_help(self, topic: str | None = None) -> None:
+        """
+        Shows the manual of a command, or the commands that are available here.
+        """
+        commands = self.list_commands()
+        if topic is None:
+            listed = "".join(f"  - {self.get_command_syntax(command)[0]}\n" for command in commands)
+            self.say(render.HELP + render.underlined("AVAILABLE COMMANDS") + render.HELP_COMMANDS + listed)
+            return
+        if topic not in commands:
+            raise UsageError(f"Cannot find help topic {topic}.", _close(topic, commands))
+        syntax, _, defaults = self.get_command_syntax(topic)
+        pages = [render.underlined("SYNTAX") + syntax + "\n\n"]
+        if defaults:
+            pages.append(render.underlined("DEFAULT VALUES") + defaults + "\n\n")
+        text = inspect.getdoc(self.get_command_method(topic)) or "No description available."
+        pages.append(render.underlined("DESCRIPTION") + "\n" + text)
+        self.say("\n" + "\n".join(pages))
+
+    def ui_complete_help(self, parameters: Mapping[str, str], text: str, current_param: str) -> list[str]:
+        return list(self.list_commands())
+
+    def ui_complete_bookmarks(
+        self, parameters: Mapping[str, str], text: str, current_param: str
+    ) -> list[str]:
+        if current_param == "action":
+            return ["add", "del", "go", "show"]
+        return list(self.shell.bookmarks) if parameters.get("action") in ("del", "go") else []
+
+
+@cache
+def _commands_of(kind: type) -> tuple[str, ...]:
+    prefix = "ui_command_"
+    return tuple(name.removeprefix(prefix) for name in dir(kind) if name.startswith(prefix))
+
+
+@cache
+def _signature(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(function).parameters.values())[1:]
+
+
+@cache
+def _global_group() -> dict[str, Definition]:
+    return {name: ["preference", p.meaning, True] for name, p in preferences.TABLE.items()}
+
+
+def _sort_key(name: str) -> tuple[str, int]:
+    digits = re.search(r"[0-9]+$", name)
+    return (name, 0) if digits is None else (name[: digits.start()], int(digits[0]))
+
+
+def _close(word: str, words: Iterable[str]) -> str:
+    close = get_close_matches(word, list(words), 1)
+    return f"did you mean {close[0]}?" if close else ""

@@ -1,0 +1,248 @@
+"""A session: one user, one tree, one current place; runs what language.py read, in order, with its errors
+told apart.
+
+The tree is forgotten before each command, so what other processes changed is seen; only what a command
+looks at is read again. A command that changes something holds the target's lock while it runs, and no
+longer.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, TextIO
+
+from isadmin.errors import IsadminError, UsageError
+from isadmin.lio.explain import explain
+from isadmin.shell import language, render
+from isadmin.shell.language import Command
+from isadmin.shell.preferences import Bookmarks, Preferences
+
+if TYPE_CHECKING:
+    from isadmin.lio.host import Host
+    from isadmin.lio.objects import Lio
+    from isadmin.shell.node import Node
+
+
+class OutputClosedError(Exception):
+    """Nobody reads standard output any more: stop, without a word."""
+
+
+class Session:
+    """What nodes call their shell.
+
+    `host` is the target worked on; `show_secrets` and `assume_yes` are the options of those names.
+    `changed` is true while the target has changes of this session that are not in its saved
+    configuration. `exiting` ends the session.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        preferences: Preferences | None = None,
+        bookmarks: Bookmarks | None = None,
+        *,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        show_secrets: bool = False,
+        assume_yes: bool = False,
+    ) -> None:
+        self.host = host
+        self.preferences = preferences or Preferences()
+        self.bookmarks = bookmarks or Bookmarks()
+        self.out = out or sys.stdout
+        self.err = err or sys.stderr
+        self.show_secrets = show_secrets
+        self.assume_yes = assume_yes
+        self.changed = False
+        self.exiting = False
+        self.choose: Callable[[Node], str] | None = None
+        """How an interactive session lets the user choose a path."""
+        self._root: Node | None = None
+        self._current: Node | None = None
+        self._history = ["/"]
+        self._history_at = 0
+
+    @property
+    def lio(self) -> Lio:
+        """The target's objects."""
+        return self.host.lio
+
+    @property
+    def prefs(self) -> Preferences:
+        """The preferences, by the name that configshell's nodes know."""
+        return self.preferences
+
+    @property
+    def root(self) -> Node:
+        if self._root is None:
+            from isadmin.shell.nodes.root import Root
+
+            self.attach(Root(self))
+        assert self._root is not None
+        return self._root
+
+    def attach(self, root: Node) -> None:
+        """Show this tree."""
+        self._root = self._current = root
+
+    @property
+    def current(self) -> Node:
+        root = self.root
+        return self._current or root
+
+    # What is printed
+
+    def say(self, text: str = "") -> None:
+        """Print a result. Raises OutputClosedError when nobody reads it."""
+        try:
+            self.out.write(f"{text}\n")
+        except BrokenPipeError as error:
+            raise OutputClosedError from error
+
+    def warn(self, text: str) -> None:
+        """Print a warning on standard error, after the results so far."""
+        self._flush()
+        self.err.write(f"warning: {text}\n")
+        self.err.flush()
+
+    def _flush(self) -> None:
+        try:
+            self.out.flush()
+        except BrokenPipeError as error:
+            raise OutputClosedError from error
+
+    def paint(self) -> render.Paint:
+        """Colors, if the output is a terminal that has them and the user wants them."""
+        wanted = self.preferences.flag("color_mode") and "NO_COLOR" not in os.environ
+        able = self.out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        return render.Paint(wanted and able, self.preferences.text("color_default"))
+
+    def show_tree(self, top: Node, depth: int | None) -> None:
+        """Print the tree below a node."""
+        width = render.MAX_WIDTH
+        if self.out.isatty():
+            width = min(shutil.get_terminal_size((width, 0)).columns, width)
+        flag = self.preferences.flag
+        style = render.TreeStyle(
+            width, flag("tree_round_nodes"), flag("tree_status_mode"), flag("tree_show_root"), self.paint()
+        )
+        for line in render.tree(top, style, depth):
+            self.say(line)
+
+    # What is run
+
+    def run_line(self, line: str) -> None:
+        """Run one line as the user typed it. Raises IsadminError."""
+        self.run(language.parse(line))
+
+    def run_words(self, words: Sequence[str]) -> None:
+        """Run one command given as a program's arguments. Raises IsadminError."""
+        self.run(language.parse_words(words))
+
+    def run(self, command: Command) -> None:
+        """Run one command. Raises IsadminError, whatever failed underneath."""
+        if not command:
+            return
+        self._look_again()
+        everywhere = "*" in command.path.split("/")
+        if not command.name:
+            command = replace(command, name="ls") if everywhere else Command(command.path, "cd", (".",))
+        elif command.name == "?":
+            command = replace(command, name="help")
+        try:
+            nodes = self.current.get_nodes(command.path)
+            for node in nodes:
+                if everywhere:
+                    self.say(f"[{node.path}]")
+                self._run_at(node, command)
+            self._flush()
+        except (IsadminError, OutputClosedError):
+            raise
+        except Exception as error:  # a user is never shown a traceback unasked
+            raise explain(f"{command.name} failed", error) from error
+
+    def _run_at(self, node: Node, command: Command) -> None:
+        locks = node.locks(command)
+        if locks:
+            self.host.require_change()
+        with self.host.lock(self.preferences.number("lock_timeout")) if locks else nullcontext():
+            if locks:
+                self.host.prepare()
+            try:
+                to = node.run(command)
+            finally:
+                if node.changes(command):
+                    self.changed = True
+        if to is not None:
+            self._go(to)
+
+    def _look_again(self) -> None:
+        """Forget the tree; stay at the same place, or the nearest one above that is still there."""
+        path = self.current.path
+        root = self.root
+        root.refresh()
+        self._current = root
+        while path != "/":
+            try:
+                self._current = root.get_node(path)
+                return
+            except UsageError:
+                gone, path = path, path.rpartition("/")[0] or "/"
+                self.warn(f"{gone} is gone; you are now at {path}")
+
+    def _go(self, node: Node) -> None:
+        self._current = node
+        if node.path != self._history[self._history_at]:
+            del self._history[self._history_at + 1 :]
+            self._history.append(node.path)
+            self._history_at += 1
+
+    def visited(self, step: int) -> Node | None:
+        """The place before (-1) or after (1) this one in the history of places that still exist."""
+        at = self._history_at + step
+        while 0 <= at < len(self._history):
+            try:
+                node = self.root.get_node(self._history[at])
+            except UsageError:
+                at += step
+                continue
+            self._history_at = at
+            self.say(f"Taking you back to {node.path}.")
+            return node
+        self.say(
+            "Reached the end of the path history."
+            if step > 0
+            else "Reached the beginning of the path history."
+        )
+        return None
+
+    def choose_path(self, node: Node) -> str:
+        """Let the user choose a place. Raises UsageError where nobody can be asked."""
+        if self.choose is None:
+            raise UsageError("cd: missing path", "usage: cd path")
+        return self.choose(node)
+
+    def prompt(self) -> str:
+        """The prompt: the current path, its middle left out if it is longer than the user wants."""
+        path = self.current.path
+        longest = self.preferences.number("prompt_length")
+        if longest and len(path) > longest:
+            half = max((longest - 3) // 2, 1)
+            path = f"{path[:half]}...{path[-half:]}"
+        return f"{path}> "
+
+    def finish(self, *, save: bool) -> None:
+        """End the session: save the target's configuration if it changed and the user prefers that; keep
+        bookmarks.
+
+        Raises IsadminError if saving fails.
+        """
+        self.bookmarks.save()
+        if save and self.changed and self.preferences.flag("auto_save_on_exit") and self.host.savefile:
+            self.say("Global pref auto_save_on_exit=true")
+            self.run(Command("/", "saveconfig"))
