@@ -1,0 +1,154 @@
+"""One SCSI command on the slow path: everything but a plain READ or WRITE.
+
+A handler, called by dispatch.admit with the Command, does one of three things: set `data_in` and return
+(done); set `work`, to run at dispatch.perform; or set `data_out_length` and `work`, to run once the
+initiator's data is there. It raises sense.CheckCondition to refuse. Work may set another `work` for a
+further step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import TYPE_CHECKING, TypeAlias
+
+from isadmin.userspace.scsi.sense import CheckCondition, Status
+
+if TYPE_CHECKING:
+    from isadmin.userspace.scsi.nexus import LunPath, Nexus
+    from isadmin.userspace.scsi.unit import LogicalUnit
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+class Flags(IntFlag):
+    """What the checks before a command depend on."""
+
+    NONE = 0
+    NO_UNIT = 1
+    """Answered where the LUN leads nowhere and in spite of unit attentions: INQUIRY, REPORT LUNS, REQUEST
+    SENSE."""
+    MEDIUM = 2
+    """Needs the medium: refused while the unit is stopped or being sanitized."""
+    WRITES = 4
+    """Changes the medium: refused when write protected; conflicts with every kind of reservation."""
+    CHANGES = 8
+    """Changes the unit's state, not the medium: conflicts with every kind of reservation."""
+    FREE = 16
+    """Never conflicts with a persistent reservation (its handler may still refuse)."""
+    EXCLUSIVE = 32
+    """Must not overlap any other I/O of the unit."""
+    IN_STANDBY = 64
+    """Answered in ALUA state standby, and unavailable too where SPC-4 5.11.2 lists it."""
+    FREE_SPC2 = 128
+    """Never conflicts with an SPC-2 RESERVE."""
+
+
+class Command:
+    __slots__ = (
+        "blocking",
+        "blocks",
+        "cdb",
+        "data_in",
+        "data_out",
+        "data_out_length",
+        "delay",
+        "done",
+        "exclusive",
+        "found",
+        "fua",
+        "lba",
+        "nexus",
+        "operation",
+        "path",
+        "sense",
+        "status",
+        "unit",
+        "work",
+    )
+
+    cdb: bytes
+    nexus: Nexus
+    operation: Operation
+    found: LunPath | None
+    """The path, or None: only handlers with NO_UNIT meet that, and only they look here."""
+    path: LunPath
+    unit: LogicalUnit
+    status: int
+    sense: bytes
+    data_in: Buffer | list[Buffer]
+    data_out: Buffer | None
+    """The initiator's data, filled in by the transport before perform. May be shorter than data_out_length
+    when the initiator announced less."""
+    data_out_length: int
+    """Bytes wanted from the initiator; 0: none."""
+    delay: float
+    """Seconds to wait before performing (an ALUA non-optimized path)."""
+    done: bool
+    blocking: bool
+    exclusive: bool
+    work: Callable[[Command], None] | None
+    lba: int
+    blocks: int
+    """The extent, for the commands that have one."""
+    fua: bool
+    """The medium itself is meant: written data must be on it before the answer."""
+
+    def __init__(self, nexus: Nexus, found: LunPath | None, cdb: bytes) -> None:
+        self.nexus = nexus
+        self.found = found
+        if found is not None:
+            self.path = found
+            self.unit = found.unit
+        self.cdb = cdb
+        self.status = Status.GOOD
+        self.sense = b""
+        self.data_in = b""
+        self.data_out = None
+        self.data_out_length = 0
+        self.delay = 0.0
+        self.done = False
+        self.blocking = False
+        self.exclusive = False
+        self.work = None
+        self.fua = False
+
+    def check(self, condition: CheckCondition, *, descriptor: bool) -> None:
+        """End with CHECK CONDITION."""
+        self.end(Status.CHECK_CONDITION)
+        self.sense = condition.sense(descriptor=descriptor)
+
+    def end(self, status: int) -> None:
+        self.status = status
+        self.data_in = b""
+        self.done = True
+        self.work = None
+
+    def answer(self, data: bytes, allocation_length: int) -> None:
+        """Data-In cut to the CDB's allocation length, silently, as SPC-4 4.2.5.6 has it."""
+        self.data_in = data[:allocation_length]
+
+    def parameters(self) -> bytes:
+        """The parameter list that the initiator sent."""
+        return bytes(self.data_out or b"")[: self.data_out_length]
+
+
+Handler: TypeAlias = Callable[[Command], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the opcode table: an operation code, or one of its service actions."""
+
+    name: str
+    opcode: int
+    service_action: int | None
+    usage: bytes
+    """CDB usage data (SPC-4 6.35.3): per CDB byte the bits that mean something; its length is the CDB's."""
+    handler: Handler
+    flags: Flags
+    timeout: int = 30
+    """Recommended command timeout, seconds."""
+    emulated_by: str = ""
+    """The device attribute that must not be 0 for the command to exist."""

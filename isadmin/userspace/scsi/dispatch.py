@@ -1,0 +1,136 @@
+"""The way of a command through the unit: all checks (admit), then the work (perform).
+
+The server calls admit on the event loop's thread. If the command is not `done` it collects
+`data_out_length` bytes into `data_out`, waits for its turn at `unit.gate`, and calls perform until the
+command is done: in a pool thread each time `blocking` is set, else on the loop's thread.
+
+The checks come in the order of SAM-5 5.3 and SPC-4 5.12: LUN, unit attentions, reservations, then the CDB.
+"""
+
+from __future__ import annotations
+
+from isadmin.userspace.scsi import alua
+from isadmin.userspace.scsi.command import Command, Flags, Operation
+from isadmin.userspace.scsi.medium import sense_of
+from isadmin.userspace.scsi.nexus import LunPath, Nexus, lun_number
+from isadmin.userspace.scsi.opcodes import BY_ACTION, BY_OPCODE, WITH_ACTIONS
+from isadmin.userspace.scsi.sense import (
+    Asc,
+    CheckCondition,
+    ReservationConflict,
+    SenseKey,
+    Status,
+    illegal,
+    invalid_field_in_cdb,
+)
+
+NACA = 0x04
+
+
+def admit(nexus: Nexus, lun: int | bytes | memoryview, cdb: bytes | memoryview) -> Command:
+    """Check a command and prepare it. `lun` is a LUN number, or the 8 bytes of a LUN field; cdb may be longer
+    than its command's CDB (a transport pads it)."""
+    number = lun if isinstance(lun, int) else lun_number(lun)
+    path = nexus.paths.get(number)
+    nexus.used = True
+    command = Command(nexus, path, bytes(cdb))
+    try:
+        _admit(command, path)
+    except CheckCondition as condition:
+        command.check(condition, descriptor=path is not None and path.unit.descriptor_sense)
+    except ReservationConflict:
+        command.end(Status.RESERVATION_CONFLICT)
+    else:
+        command.done = command.work is None
+    return command
+
+
+def perform(command: Command) -> None:
+    """Run the next step of an admitted command; `done` says whether it was the last."""
+    work = command.work
+    command.work = None
+    try:
+        if work is not None:
+            work(command)
+    except CheckCondition as condition:
+        command.check(condition, descriptor=command.unit.descriptor_sense)
+    except ReservationConflict:
+        command.end(Status.RESERVATION_CONFLICT)
+    except OSError as error:
+        command.check(sense_of(error, writing=False), descriptor=command.unit.descriptor_sense)
+    command.done = command.work is None
+
+
+def _admit(command: Command, path: LunPath | None) -> None:
+    cdb = command.cdb
+    operation = _find(cdb)
+    flags = operation.flags if operation is not None else Flags.NONE
+    if path is None:
+        if not flags & Flags.NO_UNIT:
+            raise illegal(Asc.LOGICAL_UNIT_NOT_SUPPORTED)
+    else:
+        path.counters.num_cmds += 1
+        path.unit.counters.num_cmds += 1
+        if path.attentions and not flags & Flags.NO_UNIT:
+            _report_attention(path)
+        if operation is not None:
+            _check_unit(command, path, operation)
+    if operation is None:
+        raise _unknown(cdb)
+    if path is not None and operation.emulated_by and not path.unit.value(operation.emulated_by):
+        raise illegal(Asc.INVALID_COMMAND_OPERATION_CODE)
+    length = len(operation.usage)
+    command.cdb = cdb = cdb[:length].ljust(length, b"\0")
+    if cdb[-1] & NACA:
+        raise invalid_field_in_cdb(length - 1, 2)
+    _check_usage(cdb, operation)
+    command.operation = operation
+    command.exclusive = bool(flags & Flags.EXCLUSIVE)
+    operation.handler(command)
+
+
+def _find(cdb: bytes) -> Operation | None:
+    opcode = cdb[0]
+    if opcode in WITH_ACTIONS:
+        return BY_ACTION.get((opcode, cdb[1] & 0x1F))
+    return BY_OPCODE.get(opcode)
+
+
+def _unknown(cdb: bytes) -> CheckCondition:
+    if cdb[0] in WITH_ACTIONS:
+        return invalid_field_in_cdb(1, 4)
+    return illegal(Asc.INVALID_COMMAND_OPERATION_CODE)
+
+
+def _report_attention(path: LunPath) -> None:
+    # UA_INTLCK_CTRL 10b and 11b keep a unit attention until REQUEST SENSE fetches it (SPC-4 7.5.10).
+    asc = path.next_attention(keep=path.unit.value("emulate_ua_intlck_ctrl") > 0)
+    if asc is not None:
+        raise CheckCondition(SenseKey.UNIT_ATTENTION, asc)
+
+
+def _check_unit(command: Command, path: LunPath, operation: Operation) -> None:
+    """ALUA, reservations, readiness and write protection."""
+    unit = path.unit
+    flags = operation.flags
+    alua.check(command, path, operation)
+    if unit.reservations.conflicts(path, operation, command.cdb):
+        if unit.value("emulate_ua_intlck_ctrl") == 2:
+            path.attend(Asc.PREVIOUS_RESERVATION_CONFLICT_STATUS)
+        raise ReservationConflict
+    if flags & Flags.MEDIUM:
+        if unit.sanitizing:
+            raise CheckCondition(SenseKey.NOT_READY, Asc.SANITIZE_IN_PROGRESS)
+        if unit.stopped:
+            raise CheckCondition(SenseKey.NOT_READY, Asc.INITIALIZING_COMMAND_REQUIRED)
+    if flags & Flags.WRITES and path.read_only:
+        asc = Asc.SOFTWARE_WRITE_PROTECTED if unit.software_write_protect else Asc.WRITE_PROTECTED
+        raise CheckCondition(SenseKey.DATA_PROTECT, asc)
+
+
+def _check_usage(cdb: bytes, operation: Operation) -> None:
+    """Refuse bits that mean nothing in this command, pointing at the first."""
+    for index, (byte, mask) in enumerate(zip(cdb, operation.usage, strict=True)):
+        wrong = byte & ~mask
+        if wrong and index:
+            raise invalid_field_in_cdb(index, wrong.bit_length() - 1)

@@ -1,0 +1,82 @@
+"""What the commands that touch the medium share: extents, their checks, and errors of storage as sense."""
+
+from __future__ import annotations
+
+import errno
+import struct
+
+from isadmin.userspace.scsi.command import Command
+from isadmin.userspace.scsi.sense import Asc, CheckCondition, SenseKey, illegal, invalid_field_in_cdb
+from isadmin.userspace.scsi.unit import LogicalUnit
+
+DPO = 0x10
+FUA = 0x08
+CHUNK = 1 << 20
+"""Bytes held in memory at once by the commands that work through a long extent."""
+LENGTH_FIELD = {0: 4, 1: 7, 2: 7, 4: 10, 5: 6}
+"""The CDB byte at which the transfer length starts, by group code."""
+_CDB_10 = struct.Struct(">xxIxHx")
+_CDB_12 = struct.Struct(">xxIIxx")
+_CDB_16 = struct.Struct(">xxQIxx")
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_PROTECTED = frozenset({errno.EROFS, errno.EPERM, errno.EACCES})
+_MEDIUM = frozenset({errno.EIO, errno.ENODATA, errno.EILSEQ, errno.EUCLEAN})
+
+
+def extent(cdb: bytes) -> tuple[int, int]:
+    """LBA and transfer length, in logical blocks, of a CDB of 6, 10, 12 or 16 bytes, by its group code."""
+    group = cdb[0] >> 5
+    if group in {4, 5}:
+        lba, blocks = (_CDB_16 if group == 4 else _CDB_12).unpack(cdb)
+        return lba, blocks
+    if group == 0:
+        # SBC-3 5.10: a transfer length of 0 is 256 blocks in READ (6) and WRITE (6) only.
+        return (cdb[1] & 0x1F) << 16 | cdb[2] << 8 | cdb[3], cdb[4] or 256
+    lba, blocks = _CDB_10.unpack(cdb)
+    return lba, blocks
+
+
+def check_range(unit: LogicalUnit, lba: int, blocks: int) -> None:
+    """SBC-3: the extent must be within the unit. A block number beyond the end is refused even for 0
+    blocks."""
+    end = lba + blocks
+    if end > unit.blocks or lba > unit.blocks:
+        unit.refresh_capacity()
+        if end > unit.blocks or lba > unit.blocks:
+            raise illegal(Asc.LBA_OUT_OF_RANGE)
+
+
+def transfer(command: Command) -> None:
+    """Take the CDB's extent: within the unit, and no longer than MAXIMUM TRANSFER LENGTH (SBC-3 6.6.4)."""
+    cdb, unit = command.cdb, command.unit
+    lba, blocks = extent(cdb)
+    check_range(unit, lba, blocks)
+    if blocks > unit.max_blocks:
+        raise invalid_field_in_cdb(LENGTH_FIELD[cdb[0] >> 5])
+    command.lba = lba
+    command.blocks = blocks
+
+
+def check_dpo_fua(command: Command) -> bool:
+    """Refuse DPO and FUA where MODE SENSE says that they are not supported. Whether FUA is set."""
+    flags = command.cdb[1]
+    if flags & (DPO | FUA) and not command.unit.dpo_fua:
+        raise invalid_field_in_cdb(1, 4 if flags & DPO else 3)
+    return bool(flags & FUA)
+
+
+def sense_of(error: OSError, *, writing: bool, information: int | None = None) -> CheckCondition:
+    """The sense an error of the storage becomes.
+
+    ENOSPC is SBC-3 4.7.3.6's SPACE ALLOCATION FAILED WRITE PROTECT; what the medium could not do is MEDIUM
+    ERROR; the rest is HARDWARE ERROR.
+    """
+    if writing and error.errno in _NO_SPACE:
+        return CheckCondition(SenseKey.DATA_PROTECT, Asc.SPACE_ALLOCATION_FAILED, information=information)
+    if writing and error.errno in _PROTECTED:
+        return CheckCondition(SenseKey.DATA_PROTECT, Asc.WRITE_PROTECTED)
+    if error.errno in _MEDIUM:
+        asc = Asc.WRITE_ERROR if writing else Asc.UNRECOVERED_READ_ERROR
+        return CheckCondition(SenseKey.MEDIUM_ERROR, asc, information=information)
+    return CheckCondition(SenseKey.HARDWARE_ERROR, Asc.INTERNAL_TARGET_FAILURE)

@@ -1,0 +1,240 @@
+"""A logical unit: a storage object's bytes with the state that SCSI gives them.
+
+All state is changed on the event loop's thread only; work that runs in a pool thread touches the storage
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from isadmin.userspace.engine import Counters, Reservation
+from isadmin.userspace.model import Device
+from isadmin.userspace.scsi.gate import Gate
+from isadmin.userspace.scsi.nexus import LunPath
+from isadmin.userspace.scsi.reservations import Reservations
+from isadmin.userspace.scsi.sense import Asc
+from isadmin.userspace.storage import Storage
+
+MAX_TRANSFER_BYTES = 8 << 20
+"""The longest transfer a unit takes, whatever its device could do: memory stays bounded."""
+
+DEFAULTS = {
+    "alua_support": 1,
+    "emulate_3pc": 1,
+    "emulate_caw": 1,
+    "emulate_dpo": 1,
+    "emulate_fua_read": 1,
+    "emulate_fua_write": 1,
+    "emulate_pr": 1,
+    "emulate_tas": 1,
+    "enforce_pr_isids": 1,
+    "pgr_support": 1,
+}
+"""What attributes are that the tree has not set (yet); 0 for all others but those the device's facts tell."""
+
+
+class LogicalUnit:
+    """Implements engine.Unit.
+
+    `storage`, `block_size`, `block_shift`, `blocks` and `max_blocks` are plain attributes for the fast path.
+    """
+
+    __slots__ = (
+        "_facts",
+        "attrib",
+        "block_shift",
+        "block_size",
+        "blocks",
+        "counters",
+        "descriptor_sense",
+        "device",
+        "gate",
+        "hw_block_size",
+        "hw_max_sectors",
+        "hw_queue_depth",
+        "max_blocks",
+        "paths",
+        "prevented",
+        "reservations",
+        "rotational",
+        "sanitizing",
+        "simple",
+        "software_write_protect",
+        "stopped",
+        "storage",
+        "unmap_granularity",
+        "unmap_max_lba_count",
+        "write_cache",
+        "write_protected",
+    )
+
+    def __init__(self, device: Device, storage: Storage) -> None:
+        facts = storage.facts
+        self.device = device
+        self.attrib = device.attrib
+        self.storage = storage
+        self.hw_block_size = facts.hw_block_size
+        self.hw_max_sectors = facts.hw_max_sectors
+        self.hw_queue_depth = facts.hw_queue_depth
+        self.unmap_max_lba_count = facts.unmap_max_lba_count
+        self.unmap_granularity = facts.unmap_granularity
+        self.rotational = facts.rotational
+        self.write_cache = device.plugin == "fileio" and facts.write_cache
+        self._facts = {
+            "block_size": facts.hw_block_size,
+            "emulate_write_cache": int(self.write_cache),
+            "hw_max_sectors": facts.hw_max_sectors,
+            "optimal_sectors": facts.hw_max_sectors,
+            "max_unmap_lba_count": facts.unmap_max_lba_count,
+            "max_unmap_block_desc_count": 1 if facts.unmap_max_lba_count else 0,
+            "unmap_granularity": facts.unmap_granularity,
+            "is_nonrot": int(not facts.rotational),
+        }
+        self.counters = Counters()
+        self.paths: list[LunPath] = []
+        self.gate = Gate(self.refresh_paths)
+        self.reservations = Reservations(self)
+        self.stopped = False
+        self.sanitizing = False
+        self.software_write_protect = False
+        self.descriptor_sense = False
+        self.prevented: set[LunPath] = set()
+        """Paths that prevent medium removal."""
+        self.simple = True
+        self.write_protected = storage.read_only
+        self.block_size = 0
+        self.block_shift = 0
+        self.blocks = 0
+        self.max_blocks = 0
+        self.refresh()
+
+    # engine.Unit
+
+    @property
+    def size(self) -> int:
+        return self.storage.size
+
+    def info(self) -> str:
+        return self.storage.info(self.device.control)
+
+    def reservation(self) -> Reservation:
+        return self.reservations.facts()
+
+    def load_aptpl(self, metadata: str) -> None:
+        self.reservations.load_aptpl(metadata)
+
+    # attributes
+
+    def value(self, name: str) -> int:
+        """An attribute of configfs, or what it will be at first."""
+        found = self.attrib.get(name)
+        if found is None:
+            found = self._facts.get(name, DEFAULTS.get(name, 0))
+        return found
+
+    @property
+    def volatile(self) -> bool:
+        """Writes are answered before they are on the medium (WCE)."""
+        if self.device.plugin == "iblock":
+            return self.storage.facts.write_cache
+        return self.value("emulate_write_cache") > 0
+
+    @property
+    def thin(self) -> bool:
+        """Logical block provisioning management is on (LBPME)."""
+        return self.value("emulate_tpu") > 0 or self.value("emulate_tpws") > 0
+
+    @property
+    def dpo_fua(self) -> bool:
+        """DPO and FUA mean something here (the DPOFUA bit of MODE SENSE)."""
+        return self.volatile and self.value("emulate_fua_write") > 0 and self.value("emulate_dpo") > 0
+
+    def refresh(self, name: str = "") -> None:
+        """Take over a changed attribute; without a name, all of them."""
+        if name in {"", "block_size", "hw_max_sectors"}:
+            self.block_size = self.value("block_size") or self.hw_block_size
+            self.block_shift = self.block_size.bit_length() - 1
+            self.max_blocks = (
+                min(
+                    self.value("hw_max_sectors") * self.hw_block_size or MAX_TRANSFER_BYTES,
+                    MAX_TRANSFER_BYTES,
+                )
+                // self.block_size
+            )
+        self.storage.write_through = not self.volatile
+        self.refresh_capacity()
+        self.refresh_paths()
+
+    def refresh_capacity(self) -> None:
+        """Look at the device's size again. A change is news to every nexus (SBC-3 4.7.1)."""
+        size = self.storage.size
+        # LIO counts one block however small the device is.
+        blocks = max(1, size // self.block_size)
+        if blocks != self.blocks:
+            if self.blocks:
+                self.attend(Asc.CAPACITY_CHANGED)
+            self.blocks = blocks
+
+    # paths
+
+    def attach(self, path: LunPath) -> None:
+        self.refresh()
+        self.paths.append(path)
+        path.refresh()
+
+    def detach(self, path: LunPath) -> None:
+        if path in self.paths:
+            self.paths.remove(path)
+        self.nexus_closed(path)
+
+    def nexus_closed(self, path: LunPath) -> None:
+        """The path's session is over (or the LUN is gone from it)."""
+        if path in self.paths:
+            self.paths.remove(path)
+        self.prevented.discard(path)
+        if self.reservations.release_spc2(path):
+            self.refresh_paths()
+
+    def attend(self, asc: Asc, *, but: LunPath | None = None) -> None:
+        """Queue a unit attention for every path, except one."""
+        for path in self.paths:
+            if path is not but:
+                path.attend(asc)
+
+    def refresh_paths(self) -> None:
+        """The unit's state has changed: compute what the fast path goes by anew."""
+        self.simple = not (self.stopped or self.sanitizing or self.gate.busy)
+        self.write_protected = self.storage.read_only or self.software_write_protect
+        for path in self.paths:
+            path.refresh()
+
+    def unhindered(self, path: LunPath) -> bool:
+        """Neither a reservation nor ALUA stands in the way of any READ or WRITE of this path."""
+        return self.reservations.open_to(path) and alua_optimized(path)
+
+    # task management effects (SAM-5 7; the server ends its own commands)
+
+    def reset(self) -> None:
+        """LOGICAL UNIT RESET, and each unit's part of a target reset: SPC-2 reservation, prevention and SWP
+        go; persistent reservations stay; everybody hears of it."""
+        self.reservations.clear_spc2()
+        self.prevented.clear()
+        self.stopped = False
+        self.software_write_protect = False
+        self.descriptor_sense = False
+        self.counters.resets += 1
+        self.attend(Asc.BUS_DEVICE_RESET)
+        self.refresh_paths()
+
+    def task_set_cleared(self, path: LunPath) -> None:
+        """CLEAR TASK SET by `path`: the others hear that their commands are gone."""
+        self.attend(Asc.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, but=path)
+
+
+def alua_optimized(path: LunPath) -> bool:
+    group = path.lun.port_group
+    return group is None or group.access_state == 0
+
+
+AptplSaver = Callable[[Device, str], None]
