@@ -1,0 +1,150 @@
+"""Where the userspace target lives, whether it runs, and starting it: light enough for every command to
+import.
+
+The runtime directory holds what one running daemon needs (gone after a clean stop):
+    lock          held by the daemon for its life, so two starts make one daemon and a dead one is noticed
+    daemon.json   written when the daemon is ready (Info)
+    target/       the mount: LIO's target/ directory
+    daemon.log    the log of a daemon in the background, 0600
+The state directory holds what must survive: saveconfig.json and its generations, reservations, ALUA metadata.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from isadmin.errors import NoTargetError
+
+OURSELVES = (sys.executable, "-m", "isadmin")
+_FLOCK = struct.Struct("hhqqi")
+"""struct flock: l_type, l_whence, l_start, l_len, l_pid."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonInfo:
+    """A running daemon, as it described itself when it became ready."""
+
+    pid: int
+    mount: str
+    """Its target/ directory, absolute and without symbolic links."""
+    state_dir: str
+    runtime_dir: str
+    version: str
+    started: str
+    """ISO 8601, UTC."""
+    restored: str
+    """What became of the saved configuration: one line, empty when there was none to restore."""
+
+    def facts(self) -> dict[str, str | int]:
+        return asdict(self)
+
+
+def runtime_dir() -> Path:
+    """$ISADMIN_RUNTIME_DIR, else /run/isadmin (root) or $XDG_RUNTIME_DIR/isadmin."""
+    if given := os.environ.get("ISADMIN_RUNTIME_DIR"):
+        return Path(given).absolute()
+    if os.geteuid() == 0:
+        return Path("/run/isadmin")
+    if base := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(base) / "isadmin"
+    raise NoTargetError(
+        "no runtime directory: XDG_RUNTIME_DIR is not set", "set ISADMIN_RUNTIME_DIR to a directory"
+    )
+
+
+def state_dir() -> Path:
+    """$ISADMIN_STATE_DIR, else /var/lib/isadmin (root), $XDG_STATE_HOME/isadmin (~/.local/state)."""
+    if given := os.environ.get("ISADMIN_STATE_DIR"):
+        return Path(given).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/isadmin")
+    if base := os.environ.get("XDG_STATE_HOME"):
+        return Path(base) / "isadmin"
+    return Path.home() / ".local" / "state" / "isadmin"
+
+
+def saved_configuration() -> Path:
+    """The userspace target's own saveconfig.json."""
+    return state_dir() / "saveconfig.json"
+
+
+def lock_holder(directory: Path) -> int:
+    """The process that holds `directory`/lock, 0 when none does. Asks without taking it."""
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    except PermissionError as error:
+        raise NoTargetError(
+            f"{directory} belongs to another user", "use that user, or set ISADMIN_RUNTIME_DIR"
+        ) from error
+    try:
+        question = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
+    finally:
+        os.close(descriptor)
+    return 0 if kind == fcntl.F_UNLCK else pid
+
+
+def make_private(directory: Path) -> Path:
+    """Make `directory` for this user alone; its real path."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise NoTargetError(
+            f"cannot make {directory} ({error.strerror})",
+            "run as root, or set ISADMIN_RUNTIME_DIR and ISADMIN_STATE_DIR",
+        ) from error
+    return directory.resolve()
+
+
+def running() -> DaemonInfo | None:
+    """The daemon of this runtime directory, None when none is ready."""
+    directory = runtime_dir()
+    holder = lock_holder(directory)
+    if not holder:
+        return None
+    try:
+        info = DaemonInfo(**json.loads((directory / "daemon.json").read_text()))
+    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        return None
+    return info if info.pid == holder else None
+
+
+def wait_until_ready() -> DaemonInfo | None:
+    """The daemon of this runtime directory, also one that is still starting; None when none is or it ends."""
+    while True:
+        info = running()
+        if info is not None or not lock_holder(runtime_dir()):
+            return info
+        time.sleep(0.02)
+
+
+def ensure_started() -> DaemonInfo:
+    """The running daemon; starts it when there is none. Raises what `isadmin userspace start` ended with."""
+    if info := running():
+        return info
+    done = subprocess.run(
+        [*OURSELVES, "userspace", "start"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    info = running()
+    if info is None:
+        raise NoTargetError(
+            done.stderr.strip() or f"the userspace target ended with status {done.returncode}"
+        )
+    if done.stderr:
+        print(done.stderr.rstrip(), file=sys.stderr)
+    return info
