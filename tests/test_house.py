@@ -1,4 +1,4 @@
-"""The house keeps its shape: imports point one way, heavy libraries stay where they are used, no stray files."""
+"""The house keeps its shape: imports point one way, heavy libraries stay where used, no stray files."""
 
 from __future__ import annotations
 
@@ -15,16 +15,47 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 MAY_IMPORT = {
     "isadmin.errors": set(),
-    "isadmin.cli": {"isadmin", "isadmin.shell", "isadmin.config", "isadmin.lio", "isadmin.errors", "isadmin.userspace"},
+    "isadmin.cli": {
+        "isadmin",
+        "isadmin.shell",
+        "isadmin.config",
+        "isadmin.lio",
+        "isadmin.errors",
+        "isadmin.userspace",
+    },
     "isadmin.__main__": {"isadmin.cli"},
-    "isadmin.shell": {"isadmin", "isadmin.shell", "isadmin.config", "isadmin.lio", "isadmin.errors", "isadmin.userspace.control"},
+    "isadmin.shell": {
+        "isadmin",
+        "isadmin.shell",
+        "isadmin.config",
+        "isadmin.lio",
+        "isadmin.errors",
+        "isadmin.userspace.control",
+    },
     "isadmin.config": {"isadmin.config", "isadmin.errors"},
     "isadmin.lio": {"isadmin.lio", "isadmin.config.model", "isadmin.errors", "isadmin.userspace.control"},
-    "isadmin.docs": {"isadmin", "isadmin.docs", "isadmin.shell", "isadmin.lio", "isadmin.errors", "isadmin.cli"},
+    "isadmin.docs": {
+        "isadmin",
+        "isadmin.docs",
+        "isadmin.shell",
+        "isadmin.lio",
+        "isadmin.errors",
+        "isadmin.cli",
+    },
     "isadmin.userspace.iscsi": {"isadmin.userspace.iscsi"},
-    "isadmin.userspace.scsi": {"isadmin.userspace.scsi", "isadmin.userspace.storage", "isadmin.userspace.model", "isadmin.userspace.engine"},
+    "isadmin.userspace.scsi": {
+        "isadmin.userspace.scsi",
+        "isadmin.userspace.storage",
+        "isadmin.userspace.model",
+        "isadmin.userspace.engine",
+    },
     "isadmin.userspace.storage": {"isadmin.userspace.storage", "isadmin.userspace.model"},
-    "isadmin.userspace.configfs": {"isadmin.userspace.configfs", "isadmin.userspace.model", "isadmin.userspace.engine", "isadmin.errors"},
+    "isadmin.userspace.configfs": {
+        "isadmin.userspace.configfs",
+        "isadmin.userspace.model",
+        "isadmin.userspace.engine",
+        "isadmin.errors",
+    },
     "isadmin.userspace": {"isadmin", "isadmin.userspace", "isadmin.errors"},
     "isadmin": set(),
 }
@@ -97,14 +128,26 @@ def test_heavy_libraries_are_not_imported_to_say_the_version() -> None:
     code = (
         "import sys\nsys.argv = ['isadmin', '--version']\nfrom isadmin.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'rtslib', 'configshell', 'prompt_toolkit', 'mfusepy', 'asyncio', 'pyudev'} & set(sys.modules)\n"
+        "heavy = {'rtslib', 'configshell', 'prompt_toolkit', 'mfusepy', 'asyncio', 'pyudev'}\n"
+        "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_top_level_holds_only_what_belongs_there() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split("\n")
     top = {line.split("/")[0] for line in listed if line and not line.startswith(".")}
-    expected = {"pyproject.toml", "isadmin", "tests", "completions", "man", "README.md", "LICENSE", "CHANGELOG.md"}
+    expected = {
+        "pyproject.toml",
+        "isadmin",
+        "tests",
+        "completions",
+        "man",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+    }
     assert top <= expected

@@ -1,7 +1,7 @@
 """The targetcli commands of the guide in tests/data/guide, taken out of its text.
 
-A guide is Markdown: commands stand in fenced blocks (typed at a shell prompt after `sudo targetcli`, or typed inside
-targetcli) and in running text between backticks. `blocks()` gives them in the order of the text, block by block.
+A guide is Markdown: commands stand in fenced blocks (typed at a shell prompt after `sudo targetcli`, or inside
+targetcli) and in running text, in backticks. `blocks()` gives them in the order of the text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _INLINE = re.compile(r"`(sudo targetcli[^`]*)`")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The commands of one fenced block or one line of running text; `line` is where it begins in the guide."""
+    """The commands of one fenced block or one line of running text, which begins at `line` of the guide."""
 
     line: int
     commands: tuple[str, ...]

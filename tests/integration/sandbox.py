@@ -28,7 +28,7 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = 30.0) -> No
 class Userspace:
     """One daemon's world: `mount` is LIO's target/ directory, `state` what is kept across restarts."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **environment: str) -> None:
         self.state = directory / "state"
         self.runtime = directory / "run"
         self.mount = self.runtime / "target"
@@ -37,18 +37,22 @@ class Userspace:
             "ISADMIN_RUNTIME_DIR": str(self.runtime),
             "XDG_CONFIG_HOME": str(directory / "config"),
             "HOME": str(directory),
+            **environment,
         }
 
     def isadmin(
-        self, *arguments: str, input: str | None = None, userspace: bool = True  # noqa: A002
+        self,
+        *arguments: str,
+        typed: str | None = None,
+        userspace: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        """Run `isadmin [--userspace] ARGUMENTS`; never raises for its exit status."""
+        """Run `isadmin [--userspace] ARGUMENTS`; `typed` is its standard input. Never raises for a status."""
         lead = ["--userspace"] if userspace and arguments[:1] != ("userspace",) else []
         return subprocess.run(
             [*COMMAND, *lead, *arguments],
             env=self.env,
-            input=input,
-            stdin=subprocess.DEVNULL if input is None else None,
+            input=typed,
+            stdin=subprocess.DEVNULL if typed is None else None,
             capture_output=True,
             text=True,
             check=False,
@@ -87,10 +91,10 @@ def _state(pid: int) -> str:
 
 
 @contextmanager
-def running_userspace() -> Iterator[Userspace]:
-    """A started daemon with nothing configured; stopped and its directories removed at the end."""
+def running_userspace(**environment: str) -> Iterator[Userspace]:
+    """A started daemon with nothing configured, with additions to its environment; gone at the end."""
     directory = Path(tempfile.mkdtemp(prefix="isadmin-"))
-    world = Userspace(directory)
+    world = Userspace(directory, **environment)
     try:
         world.start()
         yield world
