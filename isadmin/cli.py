@@ -1,2 +1,250 @@
-def main() -> int:
-    raise NotImplementedError
+"""The command line: options; then one command, a batch, or a session at the terminal; and the exit status.
+
+Errors are printed here and nowhere else: one line each, on standard error, ending with the exit status of
+their class.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from isadmin import __version__
+from isadmin.errors import IsadminError, NoFileError, UsageError
+
+if TYPE_CHECKING:
+    from isadmin.lio.host import Host
+    from isadmin.shell.session import Session
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
+OUTPUT_CLOSED = 141
+"""128 + SIGPIPE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: its spellings, what its value is called (None: it takes none), and its meaning."""
+
+    names: tuple[str, ...]
+    value: str | None
+    meaning: str
+
+    @property
+    def key(self) -> str:
+        return self.names[-1].lstrip("-")
+
+
+OPTIONS = (
+    Option(("-h", "--help"), None, "print this and exit; `help` is about the shell's commands"),
+    Option(("-v", "--version"), None, "print the version and exit"),
+    Option(("-f", "--file"), "FILE", "run the commands in FILE, one a line (- for standard input)"),
+    Option(("-u", "--userspace"), None, "work on the userspace target, starting it if need be"),
+    Option(("--configfs",), "DIR", "work on the target whose configfs directory is DIR"),
+    Option(("--show-secrets",), None, "show CHAP secrets instead of ********"),
+    Option(("-y", "--yes"), None, "do not ask to confirm"),
+    Option(("--debug",), None, "show the traceback behind an error"),
+)
+"""Every option; help, the manual and completions are made from this."""
+
+
+@dataclass(slots=True)
+class Call:
+    """The command line, read: options by their long name, and the words after them."""
+
+    flags: set[str] = field(default_factory=set)
+    values: dict[str, str] = field(default_factory=dict)
+    words: list[str] = field(default_factory=list)
+
+
+def read_arguments(arguments: Sequence[str]) -> Call:
+    """Options up to the first word that is none (or "--"), then words as they are. Raises UsageError."""
+    known = {name: option for option in OPTIONS for name in option.names}
+    call = Call()
+    rest = list(arguments)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        word = rest.pop(0)
+        if word == "--":
+            break
+        name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        if not word.startswith("--") and len(word) > 2:
+            name = word[:2]
+            if name in known and known[name].value is None:
+                rest.insert(0, f"-{word[2:]}")
+            else:
+                equals, value = "=", word[2:]
+        option = known.get(name)
+        if option is None:
+            raise UsageError(f"Unknown option {name}", "see `isadmin --help`")
+        if option.value is None:
+            if equals:
+                raise UsageError(f"Option {name} takes no value")
+            call.flags.add(option.key)
+            continue
+        if not equals:
+            if not rest:
+                raise UsageError(f"Option {name} needs a {option.value}")
+            value = rest.pop(0)
+        call.values[option.key] = value
+    call.words = rest
+    return call
+
+
+def help_text() -> str:
+    """What --help prints."""
+    lines = [
+        "usage: isadmin [OPTION...] [PATH] COMMAND [ARGUMENT...] [PARAMETER=VALUE...]",
+        "       isadmin [OPTION...] -f FILE",
+        "       isadmin userspace start|stop|status|exec ...",
+        "",
+        "Configures the Linux LIO target, in the kernel or in userspace. Without a command: a session at a",
+        "terminal, else the commands on standard input.",
+        "",
+        "options:",
+    ]
+    for option in OPTIONS:
+        spelled = ", ".join(option.names) + (f" {option.value}" if option.value else "")
+        lines.append(f"  {spelled:<22} {option.meaning}")
+    lines += [
+        "",
+        "exit status: 0 done, 1 failed, 2 wrong usage, 3 no target, 4 locked, 5 no such file,",
+        "6 file refused, 7 partly restored, 8 no permission",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run isadmin with a program's arguments (sys.argv's by default); the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        # A file's name may hold bytes that are no text; showing it must not fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if words[:1] == ["userspace"]:
+        from isadmin.userspace import command
+
+        return command.main(words[1:])
+    try:
+        status = _run(words)
+        sys.stdout.flush()
+    except IsadminError as error:
+        return _report(error, "isadmin: ", debug="--debug" in words)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered must not be tried again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OUTPUT_CLOSED
+    return status
+
+
+def _report(error: IsadminError, where: str, suffix: str = "", *, debug: bool = False) -> int:
+    if debug:
+        traceback.print_exception(error)
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+    print(f"{where}{error.line()}{suffix}", file=sys.stderr)
+    return error.status
+
+
+def _run(words: Sequence[str]) -> int:
+    call = read_arguments(words)
+    if "help" in call.flags:
+        print(help_text())
+        return 0
+    if "version" in call.flags or (call.words == ["version"] and not call.values):
+        print(f"isadmin version {__version__}")
+        return 0
+    if "file" in call.values and call.words:
+        raise UsageError(f"Both -f and a command: {call.words[0]}", "give one of them")
+    session = _session(call)
+    if "file" in call.values:
+        with _opened(call.values["file"]) as lines:
+            return _batch(session, lines, debug="debug" in call.flags)
+    if call.words:
+        session.run_words(call.words)
+        session.finish(save=False)
+        return 0
+    if sys.stdin is None or not sys.stdin.isatty():
+        with _opened("-") as lines:
+            return _batch(session, lines, debug="debug" in call.flags)
+    from isadmin.shell.repl import Repl
+
+    return Repl(session, debug="debug" in call.flags).run()
+
+
+def _session(call: Call) -> Session:
+    from isadmin.shell.preferences import Bookmarks, Preferences
+    from isadmin.shell.session import Session
+
+    if "userspace" in call.flags and "configfs" in call.values:
+        raise UsageError("Both --userspace and --configfs", "give one of them")
+
+    def host() -> Host:
+        from isadmin.lio.host import choose
+
+        given = call.values.get("configfs")
+        return choose(userspace="userspace" in call.flags, configfs=Path(given) if given else None)
+
+    return Session(
+        host,
+        Preferences.of_user(),
+        Bookmarks.of_user(),
+        show_secrets="show-secrets" in call.flags,
+        assume_yes="yes" in call.flags,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The lines of a batch, and what their source is called in errors."""
+
+    name: str
+    file: BinaryIO
+
+    def __iter__(self) -> Iterator[str]:
+        for number, line in enumerate(self.file, 1):
+            try:
+                yield line.rstrip(b"\r\n").decode()
+            except UnicodeDecodeError as error:
+                raise UsageError(f"{self.name}:{number}: not UTF-8 text") from error
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[Lines]:
+    if name == "-":
+        if sys.stdin is None:
+            raise UsageError("Standard input is closed", "give a command")
+        yield Lines("<stdin>", sys.stdin.buffer)
+        return
+    try:
+        file = Path(name).open("rb")  # noqa: SIM115 - opening and reading fail differently
+    except FileNotFoundError as error:
+        raise NoFileError(f"No such file {name}") from error
+    except OSError as error:
+        raise IsadminError(f"Cannot read {name}: {error.strerror}") from error
+    with file:
+        yield Lines(name, file)
+
+
+def _batch(session: Session, lines: Lines, *, debug: bool) -> int:
+    """Run line after line until one fails; what ran before it stays done, but is not saved."""
+    from isadmin.shell.language import masked
+
+    for number, line in enumerate(lines, 1):
+        try:
+            session.run_line(line)
+        except IsadminError as error:
+            session.finish(save=False)
+            shown = masked(line.strip())
+            return _report(error, f"isadmin: {lines.name}:{number}: ", f" (in: {shown})", debug=debug)
+        if session.exiting:
+            break
+    session.finish(save=True)
+    return 0

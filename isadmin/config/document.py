@@ -30,7 +30,7 @@ SHAPE: dict[str, Any] = {
 }
 """What is inside each member of the top level's lists: a dict is an object, a list a list of objects."""
 
-REQUIRED = {
+REQUIRED: dict[str, dict[str, type]] = {
     "storage_objects": {"name": str, "plugin": str},
     "targets": {"wwn": str, "fabric": str},
     "fabric_modules": {"name": str},

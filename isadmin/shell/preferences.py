@@ -95,7 +95,7 @@ TABLE: dict[str, Preference] = {
             "loglevel_console",
             "loglevel",
             "info",
-            "How much goes to the console: warning and above leave out news.",
+            "Kept for targetcli's scripts: errors and warnings always show.",
         ),
         Preference(
             "loglevel_file", "loglevel", "debug", "Kept for targetcli's scripts: no log file is written."

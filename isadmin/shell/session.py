@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from isadmin.shell.node import Node
 
 
-class OutputClosedError(Exception):
+class OutputClosedError(BrokenPipeError):
     """Nobody reads standard output any more: stop, without a word."""
 
 
 class Session:
     """What nodes call their shell.
 
-    `host` is the target worked on; `show_secrets` and `assume_yes` are the options of those names.
-    `changed` is true while the target has changes of this session that are not in its saved
+    `host` is the target worked on, or how to find it; `show_secrets` and `assume_yes` are the options of
+    those names. `changed` is true while the target has changes of this session that are not in its saved
     configuration. `exiting` ends the session.
     """
 
     def __init__(
         self,
-        host: Host,
+        host: Host | Callable[[], Host],
         preferences: Preferences | None = None,
         bookmarks: Bookmarks | None = None,
         *,
@@ -50,8 +50,9 @@ class Session:
         err: TextIO | None = None,
         show_secrets: bool = False,
         assume_yes: bool = False,
+        make_root: Callable[[Session], Node] | None = None,
     ) -> None:
-        self.host = host
+        self._host = host
         self.preferences = preferences or Preferences()
         self.bookmarks = bookmarks or Bookmarks()
         self.out = out or sys.stdout
@@ -62,10 +63,18 @@ class Session:
         self.exiting = False
         self.choose: Callable[[Node], str] | None = None
         """How an interactive session lets the user choose a path."""
+        self._make_root = make_root or _root
         self._root: Node | None = None
         self._current: Node | None = None
         self._history = ["/"]
         self._history_at = 0
+
+    @property
+    def host(self) -> Host:
+        """The target; found when first needed. Raises NoTargetError."""
+        if callable(self._host):
+            self._host = self._host()
+        return self._host
 
     @property
     def lio(self) -> Lio:
@@ -80,20 +89,18 @@ class Session:
     @property
     def root(self) -> Node:
         if self._root is None:
-            from isadmin.shell.nodes.root import Root
-
-            self.attach(Root(self))
-        assert self._root is not None
+            self._root = self._current = self._make_root(self)
         return self._root
-
-    def attach(self, root: Node) -> None:
-        """Show this tree."""
-        self._root = self._current = root
 
     @property
     def current(self) -> Node:
         root = self.root
         return self._current or root
+
+    def copy_of_current(self) -> Node:
+        """The current place in a tree of its own, for use beside this session. Raises UsageError if it is
+        gone."""
+        return self._make_root(self).get_node(self.current.path)
 
     # What is printed
 
@@ -246,3 +253,9 @@ class Session:
         if save and self.changed and self.preferences.flag("auto_save_on_exit") and self.host.savefile:
             self.say("Global pref auto_save_on_exit=true")
             self.run(Command("/", "saveconfig"))
+
+
+def _root(session: Session) -> Node:
+    from isadmin.shell.nodes.root import Root
+
+    return Root(session)

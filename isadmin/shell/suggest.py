@@ -1,0 +1,184 @@
+"""A line and the place it is typed at -> suggestions, each with its kind. Pure, but for the tree it is
+handed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import Parameter
+from typing import TYPE_CHECKING, Literal
+
+from isadmin.errors import IsadminError
+from isadmin.shell import language
+
+if TYPE_CHECKING:
+    from isadmin.shell.node import Node
+
+Kind = Literal["path", "command", "parameter", "value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """`text` may replace the `length` characters before the cursor; `meaning` is one line about it."""
+
+    text: str
+    length: int
+    kind: Kind
+    meaning: str = ""
+
+
+def suggest(line: str, here: Node) -> list[Suggestion]:
+    """What could stand at the end of `line`, typed at the node `here`; [] where nothing is known or
+    readable."""
+    try:
+        found = language.scan(line)
+    except language.LanguageError:
+        return []
+    if found.comment is not None:
+        return []
+    words = list(found.words)
+    if words and words[-1].end == len(line):
+        last = words.pop()
+    else:
+        last = language.Word("", None, len(line), len(line))
+    typed = len(line) - last.start
+    try:
+        return _at(words, last, typed, here)
+    except IsadminError:
+        return []
+
+
+def _at(words: list[language.Word], last: language.Word, typed: int, here: Node) -> list[Suggestion]:
+    path = words.pop(0).value if words and language.is_path(words[0]) else None
+    if not words:
+        if path is not None:
+            return _commands(_one(here, path), last.value, typed)
+        if language.is_path(last):
+            return _paths(here, last.value, typed, "path")
+        return _commands(here, last.value, typed) + _paths(here, last.value, typed, "path")
+    return _arguments(_one(here, path), words[0].text, words[1:], last, typed)
+
+
+def _one(here: Node, path: str | None) -> Node:
+    nodes = here.get_nodes(path)
+    return nodes[0] if nodes else here
+
+
+def _commands(node: Node, typed: str, length: int) -> list[Suggestion]:
+    return [
+        Suggestion(f"{name} ", length, "command", _first_line(node.get_command_method(name).__doc__))
+        for name in node.list_commands()
+        if name.startswith(typed)
+    ]
+
+
+def _first_line(text: str | None) -> str:
+    return next((line.strip() for line in (text or "").splitlines() if line.strip()), "")
+
+
+def _paths(here: Node, typed: str, length: int, kind: Kind) -> list[Suggestion]:
+    """The places whose path begins with what is typed; the part that is there already is kept as it was
+    typed."""
+    above, slash, partial = typed.rpartition("/")
+    if typed.startswith("@") and not slash:
+        marks = here.shell.bookmarks
+        return [
+            Suggestion(f"@{name}/", length, kind, marks[name]) for name in marks if name.startswith(typed[1:])
+        ]
+    node = here.get_node(above + slash) if slash else here
+    found = [
+        Suggestion(f"{above}{slash}{child.name}/", length, kind, child.summary()[0])
+        for child in node.sorted_children()
+        if child.name.startswith(partial)
+    ]
+    if partial in ("", ".", "..") and typed.endswith("."):
+        found.append(Suggestion(f"{typed}/", length, kind))
+    return found
+
+
+def _arguments(
+    node: Node, command: str, before: Sequence[language.Word], last: language.Word, typed: int
+) -> list[Suggestion]:
+    if command not in node.list_commands():
+        return []
+    parameters = node.signature(command)
+    given = _given(parameters, before)
+    free = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in given]
+    if last.key is not None:
+        length = typed - len(last.key) - 1
+        return _values(node, command, given, last.key, last.value, length)
+    found: list[Suggestion] = []
+    others = [p for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    current = free[0].name if free else others[0].name if others else None
+    if current is not None:
+        found += _values(node, command, given, current, last.value, typed)
+    found += [
+        Suggestion(f"{p.name}=", typed, "parameter", _default(p))
+        for p in free
+        if p.name.startswith(last.value)
+    ]
+    return found
+
+
+def _default(parameter: Parameter) -> str:
+    if parameter.default is parameter.empty:
+        return "required"
+    return "" if parameter.default is None else f"default {parameter.default}"
+
+
+def _given(parameters: Iterable[Parameter], words: Sequence[language.Word]) -> dict[str, str]:
+    """The parameters that have a value, as far as the line goes."""
+    given = {word.key: word.value for word in words if word.key is not None}
+    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    given.update(zip(names, [word.value for word in words if word.key is None], strict=False))
+    return given
+
+
+def _values(
+    node: Node, command: str, given: Mapping[str, str], current: str, typed: str, length: int
+) -> list[Suggestion]:
+    if current == "path" and command in ("ls", "cd"):
+        return _paths(node, typed, length, "value")
+    method = node.get_completion_method(command)
+    if method is None:
+        return []
+    found = []
+    for offered in method(given, typed, current) or ():
+        text = offered.rstrip(" ")
+        if not text.startswith(typed):
+            continue
+        if text.endswith("="):
+            meaning = _meaning(node, given.get("group"), text[:-1])
+            found.append(Suggestion(text, length, "parameter", meaning))
+        else:
+            more = "" if text.endswith("/") else " "
+            found.append(Suggestion(language.quote(text) + more, length, "value"))
+    return found
+
+
+def _meaning(node: Node, group: str | None, name: str) -> str:
+    if group is None or name not in node.list_group_params(group):
+        return ""
+    return _first_line(node.get_group_param(group, name)["description"])
+
+
+def paths_like(text: str, kind: int = 0) -> list[str]:
+    """Files whose path begins with `text`: directories (with a "/"), and files of a stat type (0: any)."""
+    above, slash, partial = text.rpartition("/")
+    directory = os.path.expanduser(above + slash) if slash else "."  # noqa: PTH111 - "/" must stay "/"
+    found = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if not entry.name.startswith(partial) or (entry.name.startswith(".") and not partial):
+                    continue
+                mode = entry.stat().st_mode
+                if stat.S_ISDIR(mode):
+                    found.append(f"{above}{slash}{entry.name}/")
+                elif not kind or stat.S_IFMT(mode) == kind:
+                    found.append(f"{above}{slash}{entry.name}")
+    except OSError:
+        return sorted(found)
+    return sorted(found)
