@@ -1,0 +1,304 @@
+"""The operational keys: one table, and the negotiation that reads it.
+
+A row of KEYS says what a key's value is, which values are in range, what holds when nobody speaks of it,
+who may offer it and how the two sides' values become the result (RFC 7143 section 13; iSCSIProtocolLevel is
+RFC 7144). Our side's values are the texts of a TPG's param/* as configfs shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, Flag, auto
+
+from isadmin.userspace.iscsi.codes import LoginStatus
+from isadmin.userspace.iscsi.errors import LoginError
+from isadmin.userspace.iscsi.text import parse_number
+
+NOT_UNDERSTOOD = "NotUnderstood"
+REJECT = "Reject"
+IRRELEVANT = "Irrelevant"
+
+
+class Kind(Enum):
+    """What a value is."""
+
+    NUMBER = auto()
+    BOOLEAN = auto()
+    LIST = auto()
+    DECLARED_NUMBER = auto()
+    DECLARED_TEXT = auto()
+    OBSOLETE = auto()
+
+
+class Use(Flag):
+    """Where and by whom a key may be used."""
+
+    INITIATOR = auto()
+    TARGET = auto()
+    LOGIN = auto()
+    FULL_FEATURE = auto()
+    LEADING = auto()
+    """Only on a session's first connection: the result holds for all of it."""
+    NORMAL_ONLY = auto()
+    """Irrelevant in discovery sessions."""
+
+
+_BOTH = Use.INITIATOR | Use.TARGET
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One row. `default` is a text as on the wire; low and high bound numbers; choices bound lists, in no
+    order; result makes one number or truth value of the initiator's and ours."""
+
+    name: str
+    kind: Kind
+    use: Use
+    default: str = ""
+    low: int = 0
+    high: int = 0
+    choices: tuple[str, ...] = ()
+    result: Callable[[int, int], int] = min
+    section: str = ""
+
+
+def _and(theirs: int, ours: int) -> int:
+    return theirs & ours
+
+
+def _or(theirs: int, ours: int) -> int:
+    return theirs | ours
+
+
+_LENGTH_MAX = (1 << 24) - 1
+_SESSION = _BOTH | Use.LOGIN | Use.LEADING | Use.NORMAL_ONLY
+_DISCOVERY_TOO = _BOTH | Use.LOGIN | Use.LEADING
+_CONNECTION = _BOTH | Use.LOGIN
+
+# fmt: off
+KEYS: dict[str, Key] = {key.name: key for key in (
+    Key("HeaderDigest", Kind.LIST, _CONNECTION, "None", choices=("CRC32C", "None"), section="13.1"),
+    Key("DataDigest", Kind.LIST, _CONNECTION, "None", choices=("CRC32C", "None"), section="13.1"),
+    Key("MaxConnections", Kind.NUMBER, _SESSION, "1", 1, 65535, section="13.2"),
+    Key("TargetName", Kind.DECLARED_TEXT, Use.INITIATOR | Use.LOGIN, section="13.4"),
+    Key("InitiatorName", Kind.DECLARED_TEXT, Use.INITIATOR | Use.LOGIN, section="13.5"),
+    Key("TargetAlias", Kind.DECLARED_TEXT, Use.TARGET | Use.LOGIN | Use.FULL_FEATURE, section="13.6"),
+    Key("InitiatorAlias", Kind.DECLARED_TEXT, Use.INITIATOR | Use.LOGIN | Use.FULL_FEATURE, section="13.7"),
+    Key("TargetAddress", Kind.DECLARED_TEXT, Use.TARGET | Use.LOGIN | Use.FULL_FEATURE, section="13.8"),
+    Key("TargetPortalGroupTag", Kind.DECLARED_NUMBER, Use.TARGET | Use.LOGIN, "", 0, 65535, section="13.9"),
+    Key("InitialR2T", Kind.BOOLEAN, _SESSION, "Yes", result=_or, section="13.10"),
+    Key("ImmediateData", Kind.BOOLEAN, _SESSION, "Yes", result=_and, section="13.11"),
+    Key("MaxRecvDataSegmentLength", Kind.DECLARED_NUMBER, _BOTH | Use.LOGIN | Use.FULL_FEATURE, "8192",
+        512, _LENGTH_MAX, section="13.12"),
+    Key("MaxBurstLength", Kind.NUMBER, _SESSION, "262144", 512, _LENGTH_MAX, section="13.13"),
+    Key("FirstBurstLength", Kind.NUMBER, _SESSION, "65536", 512, _LENGTH_MAX, section="13.14"),
+    Key("DefaultTime2Wait", Kind.NUMBER, _DISCOVERY_TOO, "2", 0, 3600, result=max, section="13.15"),
+    Key("DefaultTime2Retain", Kind.NUMBER, _DISCOVERY_TOO, "20", 0, 3600, section="13.16"),
+    Key("MaxOutstandingR2T", Kind.NUMBER, _SESSION, "1", 1, 65535, section="13.17"),
+    Key("DataPDUInOrder", Kind.BOOLEAN, _SESSION, "Yes", result=_or, section="13.18"),
+    Key("DataSequenceInOrder", Kind.BOOLEAN, _SESSION, "Yes", result=_or, section="13.19"),
+    Key("ErrorRecoveryLevel", Kind.NUMBER, _DISCOVERY_TOO, "0", 0, 2, section="13.20"),
+    Key("SessionType", Kind.DECLARED_TEXT, Use.INITIATOR | Use.LOGIN | Use.LEADING, "Normal",
+        section="13.21"),
+    Key("TaskReporting", Kind.LIST, _SESSION, "RFC3720", choices=("RFC3720",), section="13.23"),
+    Key("iSCSIProtocolLevel", Kind.NUMBER, _DISCOVERY_TOO, "1", 0, 31, section="RFC 7144, 7.1.1"),
+    Key("IFMarker", Kind.OBSOLETE, _BOTH | Use.LOGIN, "No", section="13.25"),
+    Key("OFMarker", Kind.OBSOLETE, _BOTH | Use.LOGIN, "No", section="13.25"),
+    Key("IFMarkInt", Kind.OBSOLETE, _BOTH | Use.LOGIN, REJECT, section="13.25"),
+    Key("OFMarkInt", Kind.OBSOLETE, _BOTH | Use.LOGIN, REJECT, section="13.25"),
+)}
+# fmt: on
+
+SUPPORTED_LEVEL = 0
+"""The ErrorRecoveryLevel we have, whatever param/ErrorRecoveryLevel says."""
+
+
+@dataclass(slots=True)
+class Parameters:
+    """What a connection and its session run with. Lengths in bytes, times in seconds."""
+
+    header_digest: bool = False
+    data_digest: bool = False
+    max_connections: int = 1
+    initial_r2t: bool = True
+    immediate_data: bool = True
+    max_recv_data_segment_length: int = 8192
+    """What we declared: the longest data segment the initiator may send."""
+    max_xmit_data_segment_length: int = 8192
+    """The initiator's MaxRecvDataSegmentLength, or our own limit where that is less."""
+    max_burst_length: int = 262144
+    first_burst_length: int = 65536
+    default_time2wait: int = 2
+    default_time2retain: int = 20
+    max_outstanding_r2t: int = 1
+    data_pdu_in_order: bool = True
+    data_sequence_in_order: bool = True
+    error_recovery_level: int = 0
+
+
+_ATTRIBUTE = {
+    "HeaderDigest": "header_digest",
+    "DataDigest": "data_digest",
+    "MaxConnections": "max_connections",
+    "InitialR2T": "initial_r2t",
+    "ImmediateData": "immediate_data",
+    "MaxBurstLength": "max_burst_length",
+    "FirstBurstLength": "first_burst_length",
+    "DefaultTime2Wait": "default_time2wait",
+    "DefaultTime2Retain": "default_time2retain",
+    "MaxOutstandingR2T": "max_outstanding_r2t",
+    "DataPDUInOrder": "data_pdu_in_order",
+    "DataSequenceInOrder": "data_sequence_in_order",
+    "ErrorRecoveryLevel": "error_recovery_level",
+}
+
+SHOWN = (
+    "DataPDUInOrder",
+    "DataSequenceInOrder",
+    "DefaultTime2Retain",
+    "DefaultTime2Wait",
+    "ErrorRecoveryLevel",
+    "FirstBurstLength",
+    "ImmediateData",
+    "InitialR2T",
+    "MaxBurstLength",
+    "MaxConnections",
+    "MaxOutstandingR2T",
+)
+"""The session-wide keys that acls/<initiator>/param shows."""
+
+
+def shown(parameters: Parameters) -> dict[str, str]:
+    """Session-wide results as numbers in text, as acls/<initiator>/param shows them."""
+    return {name: str(int(getattr(parameters, _ATTRIBUTE[name]))) for name in SHOWN}
+
+
+class Negotiator:
+    """One connection's negotiation of operational keys, as the responder.
+
+    ours: our side's value texts by key (a TPG's param/*); a key that is missing or unusable counts as its
+    default. discovery: whether keys of normal sessions are irrelevant. leading: whether this is the session's
+    first connection; on a later one `inherited` holds the session's results.
+    """
+
+    def __init__(
+        self,
+        ours: Mapping[str, str],
+        *,
+        discovery: bool,
+        leading: bool = True,
+        inherited: Parameters | None = None,
+    ) -> None:
+        self._ours = ours
+        self._discovery = discovery
+        self._leading = leading
+        self._seen: set[str] = set()
+        self.parameters = Parameters()
+        if inherited is not None:
+            for name, attribute in _ATTRIBUTE.items():
+                if Use.LEADING in KEYS[name].use:
+                    setattr(self.parameters, attribute, getattr(inherited, attribute))
+        self.parameters.max_recv_data_segment_length = self._our_number("MaxRecvDataSegmentLength")
+        self._declared = False
+
+    def _our_text(self, name: str) -> str:
+        return self._ours.get(name, "").strip() or KEYS[name].default
+
+    def _our_number(self, name: str) -> int:
+        if name == "ErrorRecoveryLevel":
+            return SUPPORTED_LEVEL
+        key = KEYS[name]
+        try:
+            number = parse_number(self._our_text(name))
+        except ValueError:
+            number = parse_number(key.default)
+        return min(max(number, key.low), key.high)
+
+    def declarations(self) -> list[tuple[str, str]]:
+        """What we declare of ourselves, once: the first call has it, later ones are empty."""
+        if self._declared:
+            return []
+        self._declared = True
+        return [("MaxRecvDataSegmentLength", str(self.parameters.max_recv_data_segment_length))]
+
+    def receive(self, name: str, value: str) -> str | None:
+        """Our answer to one key of the initiator, None where a declaration needs none.
+
+        LoginError(INITIATOR_ERROR) for a key sent twice, or by the wrong side.
+        """
+        key = KEYS.get(name)
+        if key is None:
+            return NOT_UNDERSTOOD
+        if name in self._seen:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, f"{name} was sent twice")
+        self._seen.add(name)
+        if Use.INITIATOR not in key.use or (Use.LEADING in key.use and not self._leading):
+            raise LoginError(LoginStatus.INITIATOR_ERROR, f"{name} is not for the initiator to send here")
+        if key.kind is Kind.DECLARED_TEXT or value in (NOT_UNDERSTOOD, IRRELEVANT, REJECT):
+            return None
+        if self._discovery and Use.NORMAL_ONLY in key.use:
+            return IRRELEVANT
+        return _ANSWER[key.kind](self, key, value)
+
+    def _number(self, key: Key, value: str) -> str:
+        try:
+            number = parse_number(value)
+        except ValueError:
+            return REJECT
+        if not key.low <= number <= key.high:
+            return REJECT
+        result = key.result(number, self._our_number(key.name))
+        self._store(key.name, result)
+        return str(result)
+
+    def _boolean(self, key: Key, value: str) -> str:
+        if value not in ("Yes", "No"):
+            return REJECT
+        result = key.result(value == "Yes", self._our_text(key.name) == "Yes")
+        self._store(key.name, bool(result))
+        return "Yes" if result else "No"
+
+    def _list(self, key: Key, value: str) -> str:
+        ours = [item.strip() for item in self._our_text(key.name).split(",")]
+        for item in value.split(","):
+            if item in ours and item in key.choices:
+                if key.name in _ATTRIBUTE:
+                    self._store(key.name, item != "None")
+                return item
+        return REJECT
+
+    def _declared_number(self, key: Key, value: str) -> str | None:
+        try:
+            number = parse_number(value)
+        except ValueError:
+            return REJECT
+        if not key.low <= number <= key.high:
+            return REJECT
+        limit = self._ours.get("MaxXmitDataSegmentLength", "").strip()
+        self.parameters.max_xmit_data_segment_length = min(number, max(int(limit), 512)) if limit else number
+        return None
+
+    def _obsolete(self, key: Key, value: str) -> str:
+        del value
+        return key.default
+
+    def _store(self, name: str, result: int | bool) -> None:
+        attribute = _ATTRIBUTE.get(name)
+        if attribute is not None:
+            setattr(self.parameters, attribute, result)
+
+    def finish(self) -> Parameters:
+        """The results. FirstBurstLength never exceeds MaxBurstLength (section 13.14)."""
+        parameters = self.parameters
+        parameters.first_burst_length = min(parameters.first_burst_length, parameters.max_burst_length)
+        return parameters
+
+
+_ANSWER: dict[Kind, Callable[[Negotiator, Key, str], str | None]] = {
+    Kind.NUMBER: Negotiator._number,
+    Kind.BOOLEAN: Negotiator._boolean,
+    Kind.LIST: Negotiator._list,
+    Kind.DECLARED_NUMBER: Negotiator._declared_number,
+    Kind.OBSOLETE: Negotiator._obsolete,
+}

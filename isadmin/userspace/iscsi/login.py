@@ -1,0 +1,332 @@
+"""The login phase of one connection as a machine: Login Requests in, Login Responses out.
+
+The stages and their transits are a table (RFC 7143 section 6.3): the pair of the stage a request is in
+(CSG) and where it wants to go (NSG, or None without the T bit) has an entry, or the request is an error.
+What the machine cannot know - which targets there are, who may log in, which sessions exist - it asks an
+Authority.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from isadmin.userspace.iscsi.chap import ChallengeLedger, Chap, ChapSecrets
+from isadmin.userspace.iscsi.codes import LoginStatus, Stage
+from isadmin.userspace.iscsi.errors import LoginError, ProtocolError
+from isadmin.userspace.iscsi.keys import Negotiator, Parameters
+from isadmin.userspace.iscsi.pdu import LoginRequest, LoginResponse
+from isadmin.userspace.iscsi.text import MAX_TEXT, format_pairs, parse_pairs
+
+TRANSITS: dict[tuple[Stage, Stage | None], Stage] = {
+    (Stage.SECURITY, None): Stage.SECURITY,
+    (Stage.SECURITY, Stage.OPERATIONAL): Stage.OPERATIONAL,
+    (Stage.SECURITY, Stage.FULL_FEATURE): Stage.FULL_FEATURE,
+    (Stage.OPERATIONAL, None): Stage.OPERATIONAL,
+    (Stage.OPERATIONAL, Stage.FULL_FEATURE): Stage.FULL_FEATURE,
+}
+
+MAX_REQUESTS = 64
+"""Requests of one login before we give up; a real one needs two to six."""
+
+MAX_NAME = 223
+"""Bytes of an iSCSI name (section 4.2.7.1)."""
+
+_STAGES = {int(stage): stage for stage in Stage}
+_CHAP_KEYS = frozenset(("CHAP_A", "CHAP_I", "CHAP_C", "CHAP_N", "CHAP_R"))
+_IDENTITY_KEYS = frozenset(("InitiatorName", "InitiatorAlias", "TargetName", "SessionType"))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who logs in, and to what. target is empty in a discovery session."""
+
+    initiator: str
+    alias: str
+    target: str
+    discovery: bool
+    isid: bytes
+    tsih: int
+    cid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What the Authority says about an Identity that it does not refuse."""
+
+    tpgt: int
+    """Target portal group tag; unused in discovery."""
+    values: Mapping[str, str]
+    """Our side's operational keys (param/*)."""
+    auth_required: bool
+    """AuthMethod=None is not good enough."""
+    methods: tuple[str, ...] = ("CHAP", "None")
+    """The AuthMethods that we have."""
+    secrets: ChapSecrets | None = None
+    target_alias: str = ""
+    inherited: Parameters | None = None
+    """The session's parameters when this connection joins one."""
+
+
+class Authority(Protocol):
+    """What knows the targets and the sessions."""
+
+    challenges: ChallengeLedger
+
+    def identify(self, identity: Identity) -> Grant:
+        """Whether this initiator may log in to this target. LoginError with the status if not."""
+        ...
+
+    def establish(self, machine: LoginMachine) -> int:
+        """The login is complete: join or make the session and return its TSIH. LoginError if it cannot be."""
+        ...
+
+
+@dataclass(slots=True)
+class LoginMachine:
+    """One connection's login. Feed Login Requests to `receive`; send what it returns. `done` once the
+    full-feature phase is reached, `failed` once a failure response was returned: close the connection
+    then."""
+
+    authority: Authority
+    stat_sn: int = 1
+    """StatSN of the next response."""
+    max_cmd_sn_ahead: int = 63
+    """MaxCmdSN - ExpCmdSN of the responses."""
+    done: bool = False
+    failed: LoginStatus | None = None
+    reason: str = ""
+    """Why it failed, for the log."""
+    identity: Identity | None = None
+    parameters: Parameters | None = None
+    cmd_sn: int = 0
+    """The CmdSN of the login requests: the first command's."""
+    cid: int = 0
+    initiator: str = ""
+    """InitiatorName as given, for reports on failed logins."""
+    _first: LoginRequest | None = None
+    _stage: Stage = Stage.SECURITY
+    _text: bytearray = field(default_factory=bytearray)
+    _requests: int = 0
+    _grant: Grant | None = None
+    _negotiator: Negotiator | None = None
+    _method: str = ""
+    _chap: Chap | None = None
+    _told_group: bool = False
+
+    def receive(self, request: LoginRequest) -> LoginResponse:
+        """The response to one request. Never raises: what is wrong becomes a failure response."""
+        try:
+            return self._receive(request)
+        except LoginError as error:
+            return self._fail(request, error.status, str(error))
+        except ProtocolError as error:
+            return self._fail(request, LoginStatus.INITIATOR_ERROR, str(error))
+
+    def close(self) -> None:
+        """The connection is gone, or the login over."""
+        if self._chap is not None:
+            self._chap.close()
+
+    def _fail(self, request: LoginRequest, status: LoginStatus, reason: str) -> LoginResponse:
+        self.failed = status
+        self.reason = reason
+        self.close()
+        return self._response(request, status=status)
+
+    def _response(
+        self,
+        request: LoginRequest,
+        *,
+        transit: bool = False,
+        text: bytes = b"",
+        tsih: int | None = None,
+        status: LoginStatus = LoginStatus.SUCCESS,
+    ) -> LoginResponse:
+        response = LoginResponse(
+            transit=transit,
+            continued=False,
+            csg=request.csg,
+            nsg=request.nsg if transit else 0,
+            isid=request.isid,
+            tsih=request.tsih if tsih is None else tsih,
+            itt=request.itt,
+            stat_sn=self.stat_sn,
+            exp_cmd_sn=request.cmd_sn,
+            max_cmd_sn=request.cmd_sn + self.max_cmd_sn_ahead & 0xFFFFFFFF,
+            status=status,
+            data=text,
+        )
+        self.stat_sn = self.stat_sn + 1 & 0xFFFFFFFF
+        return response
+
+    def _receive(self, request: LoginRequest) -> LoginResponse:
+        if self.done or self.failed is not None:
+            raise LoginError(LoginStatus.INVALID_DURING_LOGIN, "a login request after the login")
+        self._check_header(request)
+        self._text += request.data
+        if len(self._text) > MAX_TEXT:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, "a login text without end")
+        if request.continued:
+            return self._response(request)
+        pairs = parse_pairs(bytes(self._text))
+        self._text.clear()
+        answers: list[tuple[str, str]] = []
+        if self._grant is None:
+            self._identify(request, pairs)
+        assert self._grant is not None
+        answers += self._answer(pairs)
+        finished = self._stage is not Stage.SECURITY or self._security_finished(request)
+        transit = request.transit and finished
+        if self._stage is Stage.OPERATIONAL or (transit and request.nsg == Stage.FULL_FEATURE):
+            assert self._negotiator is not None
+            answers += self._negotiator.declarations()
+        tsih = None
+        if transit:
+            stage = TRANSITS[self._stage, _STAGES[request.nsg]]
+            if stage is Stage.FULL_FEATURE:
+                tsih = self._establish()
+            self._stage = stage
+        return self._response(request, transit=transit, text=format_pairs(answers), tsih=tsih)
+
+    def _check_header(self, request: LoginRequest) -> None:
+        self._requests += 1
+        if self._requests > MAX_REQUESTS:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, "a login without end")
+        current = _STAGES.get(request.csg)
+        following = _STAGES.get(request.nsg) if request.transit else None
+        if request.transit and (request.continued or following is None):
+            raise LoginError(LoginStatus.INITIATOR_ERROR, "T with C, or with a reserved NSG")
+        if current is None or (current, following) not in TRANSITS:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, f"no way from stage {request.csg} to {request.nsg}")
+        first = self._first
+        if first is None:
+            self.cmd_sn, self.cid = request.cmd_sn, request.cid
+            if request.version_min > 0:
+                raise LoginError(LoginStatus.UNSUPPORTED_VERSION, f"version {request.version_min} or newer")
+            self._first = request
+            self._stage = current
+            return
+        if current is not self._stage:
+            raise LoginError(
+                LoginStatus.INITIATOR_ERROR, f"stage {request.csg} where {int(self._stage)} was agreed"
+            )
+        if (request.isid, request.tsih, request.cid, request.itt) != (
+            first.isid,
+            first.tsih,
+            first.cid,
+            first.itt,
+        ):
+            raise LoginError(LoginStatus.INITIATOR_ERROR, "another ISID, TSIH, CID or tag in mid-login")
+
+    def _identify(self, request: LoginRequest, pairs: list[tuple[str, str]]) -> None:
+        given = {key: value for key, value in pairs if key in _IDENTITY_KEYS}
+        if sum(key in _IDENTITY_KEYS for key, _ in pairs) != len(given):
+            raise LoginError(LoginStatus.INITIATOR_ERROR, "a name sent twice")
+        self.initiator = initiator = given.get("InitiatorName", "")
+        target = given.get("TargetName", "")
+        kind = given.get("SessionType", "Normal")
+        if not initiator:
+            raise LoginError(LoginStatus.MISSING_PARAMETER, "no InitiatorName")
+        if len(initiator.encode()) > MAX_NAME or len(target.encode()) > MAX_NAME:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, "a name of more than 223 bytes")
+        if kind not in ("Normal", "Discovery"):
+            raise LoginError(LoginStatus.SESSION_TYPE_NOT_SUPPORTED, "an unknown SessionType")
+        if kind == "Normal" and not target:
+            raise LoginError(LoginStatus.MISSING_PARAMETER, "no TargetName")
+        self.identity = identity = Identity(
+            initiator,
+            given.get("InitiatorAlias", ""),
+            target if kind == "Normal" else "",
+            kind == "Discovery",
+            request.isid,
+            request.tsih,
+            request.cid,
+        )
+        grant = self.authority.identify(identity)
+        self._grant = grant
+        if self._stage is Stage.OPERATIONAL and grant.auth_required:
+            raise LoginError(LoginStatus.AUTHENTICATION_FAILURE, "the security stage was left out")
+        self._negotiator = Negotiator(
+            grant.values,
+            discovery=identity.discovery,
+            leading=grant.inherited is None,
+            inherited=grant.inherited,
+        )
+
+    def _answer(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        grant, negotiator, identity = self._grant, self._negotiator, self.identity
+        assert grant is not None
+        assert negotiator is not None
+        assert identity is not None
+        answers: list[tuple[str, str]] = []
+        if not self._told_group:
+            self._told_group = True
+            if not identity.discovery:
+                answers.append(("TargetPortalGroupTag", str(grant.tpgt)))
+                if grant.target_alias:
+                    answers.append(("TargetAlias", grant.target_alias))
+        chap: dict[str, str] = {}
+        for key, value in pairs:
+            if key in _CHAP_KEYS:
+                if key in chap:
+                    raise LoginError(LoginStatus.INITIATOR_ERROR, f"{key} was sent twice")
+                chap[key] = value
+            elif key == "AuthMethod":
+                answers.append(("AuthMethod", self._choose_method(value)))
+            elif key in _IDENTITY_KEYS:
+                self._same_identity(key, value)
+            else:
+                answer = negotiator.receive(key, value)
+                if answer is not None:
+                    answers.append((key, answer))
+                if key == "MaxRecvDataSegmentLength":
+                    answers += negotiator.declarations()
+        if chap:
+            if self._chap is None:
+                raise LoginError(LoginStatus.INITIATOR_ERROR, "a CHAP key before AuthMethod=CHAP")
+            answers += self._chap.step(chap)
+        return answers
+
+    def _same_identity(self, key: str, value: str) -> None:
+        """Names may be repeated in later requests; they may not change."""
+        identity = self.identity
+        assert identity is not None
+        known = {"InitiatorName": identity.initiator, "TargetName": identity.target or value}
+        if known.get(key, value) != value:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, f"{key} changed in mid-login")
+
+    def _choose_method(self, offered: str) -> str:
+        if self._method or self._stage is not Stage.SECURITY:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, "AuthMethod out of place")
+        grant = self._grant
+        assert grant is not None
+        methods = [method for method in grant.methods if method != "None" or not grant.auth_required]
+        if grant.secrets is None and "None" in methods and "None" in offered.split(","):
+            # CHAP cannot succeed without credentials, and nobody insists on it.
+            methods = ["None"]
+        chosen = next((method for method in offered.split(",") if method in methods), None)
+        if chosen is None:
+            raise LoginError(LoginStatus.AUTHENTICATION_FAILURE, "no AuthMethod that both sides accept")
+        self._method = chosen
+        if chosen == "CHAP":
+            self._chap = Chap(grant.secrets, self.authority.challenges)
+        return chosen
+
+    def _security_finished(self, request: LoginRequest) -> bool:
+        grant = self._grant
+        assert grant is not None
+        if self._chap is not None:
+            return self._chap.done
+        if grant.auth_required and request.transit:
+            raise LoginError(LoginStatus.AUTHENTICATION_FAILURE, "authentication is required")
+        return True
+
+    def _establish(self) -> int:
+        assert self._negotiator is not None
+        self.parameters = self._negotiator.finish()
+        tsih = self.authority.establish(self)
+        self.done = True
+        self.close()
+        return tsih

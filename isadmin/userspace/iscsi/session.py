@@ -1,0 +1,200 @@
+"""What a session remembers in the full-feature phase: command numbering, tasks, and the bookkeeping of
+write data.
+
+Sequence numbers are 32-bit serial numbers (RFC 7143 section 4.2.2, RFC 1982). server.py's loop keeps the
+common case (the expected CmdSN, all data immediate) to a few lines of its own; everything else is decided
+here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from isadmin.userspace.iscsi.codes import RESERVED_TAG, RejectReason
+from isadmin.userspace.iscsi.errors import ProtocolError
+from isadmin.userspace.iscsi.keys import Parameters
+
+_HALF = 1 << 31
+_MASK = 0xFFFFFFFF
+
+
+def serial_before(a: int, b: int) -> bool:
+    """Whether serial number a comes before b (RFC 1982)."""
+    return a != b and (b - a & _MASK) < _HALF
+
+
+class Session:
+    """One session: an I_T nexus's commands, over one or more connections.
+
+    connections maps CIDs to whatever the I/O side keeps for a connection. outstanding counts the tasks that
+    have a CmdSN and no answer yet; they hold MaxCmdSN back, so that queues stay as long as `window`.
+    """
+
+    __slots__ = (
+        "alias",
+        "connections",
+        "discovery",
+        "dynamic",
+        "early",
+        "exp_cmd_sn",
+        "initiator",
+        "isid",
+        "max_cmd_sn",
+        "outstanding",
+        "parameters",
+        "sid",
+        "target",
+        "tpgt",
+        "tsih",
+        "window",
+    )
+
+    def __init__(
+        self,
+        *,
+        initiator: str,
+        alias: str,
+        target: str,
+        tpgt: int,
+        discovery: bool,
+        isid: bytes,
+        tsih: int,
+        sid: int,
+        cmd_sn: int,
+        window: int,
+        parameters: Parameters,
+        dynamic: bool = False,
+    ) -> None:
+        self.initiator = initiator
+        self.alias = alias
+        self.target = target
+        self.tpgt = tpgt
+        self.discovery = discovery
+        self.isid = isid
+        self.tsih = tsih
+        self.sid = sid
+        self.dynamic = dynamic
+        self.exp_cmd_sn = cmd_sn
+        self.window = window
+        self.max_cmd_sn = cmd_sn + window - 1 & _MASK
+        self.parameters = parameters
+        self.connections: dict[int, Any] = {}
+        self.outstanding = 0
+        self.early: dict[int, Any] = {}
+        """PDUs that came before their turn, by CmdSN; at most `window` of them."""
+
+    def advance_window(self, held_back: bool = False) -> int:
+        """MaxCmdSN of the next answer. It never goes back (section 4.2.2.1); held_back: promise no more than
+        what is promised already."""
+        if not held_back:
+            candidate = self.exp_cmd_sn + self.window - 1 - self.outstanding & _MASK
+            if serial_before(self.max_cmd_sn, candidate):
+                self.max_cmd_sn = candidate
+        floor = self.exp_cmd_sn - 1 & _MASK
+        if serial_before(self.max_cmd_sn, floor):
+            self.max_cmd_sn = floor
+        return self.max_cmd_sn
+
+    def in_window(self, cmd_sn: int) -> bool:
+        """Whether a command with this number may come now: others are ignored (section 4.2.2.1)."""
+        return not serial_before(cmd_sn, self.exp_cmd_sn) and not serial_before(self.max_cmd_sn, cmd_sn)
+
+    def defer(self, cmd_sn: int, pdu: Any) -> None:
+        """Keep a PDU that came before its turn, over another connection."""
+        if len(self.early) < max(self.window, 1):
+            self.early.setdefault(cmd_sn, pdu)
+
+    def ready(self) -> Iterator[Any]:
+        """The kept PDUs whose turn has come, each once; ExpCmdSN goes past each."""
+        while self.early:
+            pdu = self.early.pop(self.exp_cmd_sn, None)
+            if pdu is None:
+                return
+            self.exp_cmd_sn = self.exp_cmd_sn + 1 & _MASK
+            yield pdu
+
+
+class Transfer:
+    """The write data of one command on its way in (RFC 7143 sections 4.2.5.2, 11.7, 11.8).
+
+    length: bytes to receive, at most the expected data transfer length; what unsolicited data goes beyond is
+    checked and dropped. unsolicited: bytes that may still come without R2T (0 once its last PDU was there).
+    Offsets of one sequence are in order (DataPDUInOrder).
+    """
+
+    __slots__ = (
+        "_sequences",
+        "asked",
+        "expected",
+        "length",
+        "r2t_sn",
+        "received",
+        "unsolicited_end",
+        "unsolicited_next",
+        "unsolicited_open",
+    )
+
+    def __init__(
+        self, *, length: int, expected: int, immediate: int, first_burst: int, more_unsolicited: bool
+    ) -> None:
+        self.length = length
+        self.expected = expected
+        self.received = min(immediate, length)
+        self.unsolicited_next = immediate
+        self.unsolicited_end = min(first_burst, expected)
+        self.unsolicited_open = more_unsolicited
+        if immediate > self.unsolicited_end:
+            raise ProtocolError("more immediate data than FirstBurstLength or the command's length")
+        if more_unsolicited and immediate >= self.unsolicited_end:
+            raise ProtocolError("unsolicited data announced where none can follow")
+        self.asked = self.received
+        """Bytes up to this offset are here or asked for."""
+        self.r2t_sn = 0
+        self._sequences: dict[int, tuple[int, int, int]] = {}
+        """Outstanding R2Ts by target transfer tag: next offset, end, next DataSN."""
+
+    @property
+    def complete(self) -> bool:
+        return self.received >= self.length and not self.unsolicited_open and not self._sequences
+
+    def next_r2t(self, max_burst: int, max_outstanding: int) -> tuple[int, int] | None:
+        """Offset and length of the R2T to send now, if any. Tell its tag with `sent_r2t`."""
+        if self.unsolicited_open or self.asked >= self.length or len(self._sequences) >= max_outstanding:
+            return None
+        return self.asked, min(max_burst, self.length - self.asked)
+
+    def sent_r2t(self, ttt: int, offset: int, length: int) -> None:
+        self._sequences[ttt] = (offset, offset + length, 0)
+        self.asked = offset + length
+        self.r2t_sn += 1
+
+    def accept(self, ttt: int, offset: int, length: int, data_sn: int, final: bool) -> None:
+        """Check a Data-Out PDU before its data is taken. ProtocolError when it is not what was asked for."""
+        if ttt == RESERVED_TAG:
+            if not self.unsolicited_open:
+                raise ProtocolError("unsolicited data that was not announced")
+            if offset != self.unsolicited_next or offset + length > self.unsolicited_end:
+                raise ProtocolError("unsolicited data out of order or beyond FirstBurstLength")
+            self.unsolicited_next = offset + length
+            self.received = self.asked = min(self.unsolicited_next, self.length)
+            if final:
+                self.unsolicited_open = False
+            elif self.unsolicited_next >= self.unsolicited_end:
+                raise ProtocolError("unsolicited data without its F bit")
+            return
+        sequence = self._sequences.get(ttt)
+        if sequence is None:
+            raise ProtocolError("data for an R2T that is not outstanding", RejectReason.INVALID_PDU_FIELD)
+        following, end, number = sequence
+        if offset != following or offset + length > end or data_sn != number:
+            raise ProtocolError("data out of order or beyond what the R2T asked for")
+        if final:
+            if offset + length != end:
+                raise ProtocolError("less data than the R2T asked for")
+            del self._sequences[ttt]
+        else:
+            if offset + length == end:
+                raise ProtocolError("an R2T's last data without its F bit")
+            self._sequences[ttt] = (offset + length, end, number + 1)
+        self.received += length

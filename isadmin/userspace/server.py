@@ -1,0 +1,732 @@
+"""Connections: the thin shell of sockets around iscsi/ and scsi/.
+
+The shape is the one that was measured to be fast. One receive buffer serves all connections; every wake-up
+of a connection receives once, handles every complete PDU in place, and sends all answers with one system
+call. READ and WRITE that need no special care (see LunPath.plain) are carried out right in
+`Connection._consume`, without an object, a slice or a task for each; everything else goes to
+fullfeature.py. What would block goes to a thread pool. While a send is blocked nothing more is read from
+that connection, so a client that never reads its answers costs a bounded amount of memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
+
+from isadmin.userspace.iscsi.codes import LoginStatus, Opcode
+from isadmin.userspace.iscsi.digest import crc32c
+from isadmin.userspace.iscsi.errors import DigestError, IscsiError, ProtocolError
+from isadmin.userspace.iscsi.login import Authority, LoginMachine
+from isadmin.userspace.iscsi.pdu import COMMAND, DATA_IN, SCSI_RESPONSE, LoginRequest, decode, frame, padding
+from isadmin.userspace.iscsi.text import TargetRecord
+
+if TYPE_CHECKING:
+    from isadmin.userspace.fullfeature import FullFeature, Task
+    from isadmin.userspace.model import Portal
+    from isadmin.userspace.portals import Listener
+    from isadmin.userspace.scsi.command import Command
+    from isadmin.userspace.scsi.gate import Gate
+    from isadmin.userspace.scsi.nexus import LunPath
+    from isadmin.userspace.sessions import ActiveSession
+
+log = logging.getLogger("isadmin.userspace")
+
+RECEIVE_BUFFER = 512 << 10
+MAX_RECV = 256 << 10
+"""The longest data segment we take, whatever param/MaxRecvDataSegmentLength says: a whole PDU must fit into
+the receive buffer beside another one's beginning."""
+ARENA = 4 << 20
+"""Bytes of the buffer that reads of one wake-up go through."""
+FLUSH_AT = 256 << 10
+"""Bytes of answers after which a wake-up sends before it goes on."""
+MAX_IOV = 1024
+"""Buffers of one sendmsg: IOV_MAX of Linux."""
+WRITE_BUDGET = 128 << 20
+"""Bytes of write data that all commands together may be collecting; the others wait for their R2T."""
+TICK = 1.0
+"""Seconds between looks at idle and stalled connections."""
+LOGIN_TICKS = 15
+"""Ticks in which a login must be complete, unless the TPG's login_timeout says otherwise."""
+POOL_THREADS = 16
+
+_READ_FLAGS = frozenset((0xC0, 0xC1))
+"""F and R, task attribute untagged or simple."""
+_WRITE_FLAGS = frozenset((0xA0, 0xA1))
+_GOOD_DATA_IN = 0x25810000
+"""Data-In, F and S bits, status GOOD."""
+_GOOD_RESPONSE = 0x21800000
+_NO_TAG = 0xFFFFFFFF
+
+
+class Host(Protocol):
+    """What connections ask of the running target (target.Target)."""
+
+    def authority(self, connection: Connection) -> Authority:
+        """Who decides about the login of `connection`."""
+        ...
+
+    def attach(self, connection: Connection, machine: LoginMachine) -> FullFeature:
+        """The login of `connection` is complete: the handler of its full-feature phase."""
+        ...
+
+    def login_failed(self, connection: Connection, machine: LoginMachine, status: LoginStatus) -> None: ...
+
+    def detached(self, connection: Connection, full: FullFeature) -> None:
+        """A connection in full-feature phase has ended."""
+        ...
+
+    def send_targets(self, connection: Connection, initiator: str, name: str) -> list[TargetRecord]:
+        """Targets that the initiator may see; all of them when name is empty."""
+        ...
+
+
+class Server:
+    """What all connections share: buffers, the thread pool, the clock, the budget for write data."""
+
+    def __init__(self, host: Host, loop: asyncio.AbstractEventLoop) -> None:
+        self.host = host
+        self.loop = loop
+        self.buffer = bytearray(RECEIVE_BUFFER)
+        self.view = memoryview(self.buffer)
+        self.arena = memoryview(bytearray(ARENA))
+        self.arena_used = 0
+        self._arenas: list[memoryview] = []
+        self.connections: set[Connection] = set()
+        self._pool: ThreadPoolExecutor | None = None
+        self._finished: deque[Callable[[], None]] = deque()
+        self._waking = False
+        self.budget = WRITE_BUDGET
+        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self._ticker: asyncio.TimerHandle | None = None
+        self.parked: dict[Command, Task] = {}
+        """Tasks that wait at their unit's gate."""
+        self._dirty: set[Connection] = set()
+        self._idle_calls: list[tuple[Gate, Callable[[], None]]] = []
+
+    def accept(self, sock: socket.socket, listener: Listener) -> None:
+        """Take over a new connection's socket."""
+        connection = Connection(self, sock, listener)
+        self.connections.add(connection)
+        connection.start()
+        if self._ticker is None:
+            self._ticker = self.loop.call_later(TICK, self._tick)
+
+    def _tick(self) -> None:
+        self._ticker = None
+        for connection in list(self.connections):
+            connection.tick()
+        if self.connections:
+            self._ticker = self.loop.call_later(TICK, self._tick)
+
+    # Reads of a wake-up share one arena. A connection whose send is blocked keeps it until it has drained.
+
+    def take_arena(self) -> memoryview:
+        """Hand the arena over to a blocked connection; a fresh one takes its place."""
+        taken = self.arena
+        self.arena = self._arenas.pop() if self._arenas else memoryview(bytearray(ARENA))
+        self.arena_used = 0
+        return taken
+
+    def return_arena(self, arena: memoryview) -> None:
+        if len(self._arenas) < 4:
+            self._arenas.append(arena)
+
+    # The budget for write data: commands get their buffer, and with it their first R2T, in order of arrival.
+
+    def reserve(self, size: int, granted: Callable[[], None]) -> bool:
+        """True when `size` bytes may be collected now; else `granted` is called once they may (they are then
+        reserved). A command larger than the whole budget gets its turn when nothing else is collecting."""
+        if not self._waiting and (self.budget >= size or self.budget == WRITE_BUDGET):
+            self.budget -= size
+            return True
+        self._waiting.append((size, granted))
+        return False
+
+    def release(self, size: int) -> None:
+        self.budget += size
+        waiting = self._waiting
+        while waiting and (self.budget >= waiting[0][0] or self.budget == WRITE_BUDGET):
+            size, granted = waiting.popleft()
+            self.budget -= size
+            granted()
+
+    @property
+    def pressed(self) -> bool:
+        """Whether commands wait for the budget: sessions then promise no more commands (MaxCmdSN)."""
+        return bool(self._waiting)
+
+    # The thread pool: `work` runs in a thread, `finished` then on the loop's thread.
+
+    def submit(self, work: Callable[[], None], finished: Callable[[], None]) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="storage")
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                self._finished.append(finished)
+                if not self._waking:
+                    self._waking = True
+                    self.loop.call_soon_threadsafe(self._collect)
+
+        self._pool.submit(run)
+
+    def _collect(self) -> None:
+        self._waking = False
+        finished = self._finished
+        while finished:
+            finished.popleft()()
+        if self._dirty:
+            self._flush_dirty()
+        if self._idle_calls:
+            self._run_idle_calls()
+
+    def flush_soon(self, connection: Connection) -> None:
+        """Send what is queued on a connection after this turn of the loop."""
+        if not self._dirty:
+            self.loop.call_soon(self._flush_dirty)
+        self._dirty.add(connection)
+
+    def _flush_dirty(self) -> None:
+        dirty, self._dirty = self._dirty, set()
+        for connection in dirty:
+            connection.flush()
+
+    def when_idle(self, gate: Gate, call: Callable[[], None]) -> None:
+        """Call once nothing of a unit runs any more: at once, or when the pool is through with it."""
+        self._idle_calls.append((gate, call))
+        self._run_idle_calls()
+
+    def _run_idle_calls(self) -> None:
+        for entry in list(self._idle_calls):
+            gate, call = entry
+            if not gate.running:
+                self._idle_calls.remove(entry)
+                call()
+
+    def close(self) -> None:
+        """Close every connection and end the pool; waits for what runs in it."""
+        for connection in list(self.connections):
+            connection.close("the target stops", quiet=True)
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+            self._pool = None
+
+
+class Connection:
+    """One TCP connection of an initiator."""
+
+    __slots__ = (
+        "_arena",
+        "_blocked",
+        "_closing",
+        "_data_digest",
+        "_direct",
+        "_direct_done",
+        "_header_digest",
+        "_held",
+        "_max_recv",
+        "_out",
+        "_out_bytes",
+        "_reading",
+        "_stalled_ticks",
+        "active",
+        "cid",
+        "closed",
+        "full",
+        "heard",
+        "listener",
+        "local_host",
+        "login_ticks",
+        "machine",
+        "peer",
+        "peer_host",
+        "rx_octets",
+        "server",
+        "sock",
+        "stat_sn",
+        "tx_octets",
+    )
+
+    def __init__(self, server: Server, sock: socket.socket, listener: Listener) -> None:
+        self.server = server
+        self.sock = sock
+        self.listener = listener
+        self.peer_host, peer_port = _host(sock.getpeername()), sock.getpeername()[1]
+        self.peer = _joined(self.peer_host, peer_port)
+        self.local_host = _host(sock.getsockname())
+        self.machine: LoginMachine | None = LoginMachine(server.host.authority(self))
+        self.active: ActiveSession | None = None
+        self.full: FullFeature | None = None
+        self.cid = 0
+        self.stat_sn = 0
+        self.closed = False
+        self.heard = True
+        self.login_ticks = LOGIN_TICKS
+        self.rx_octets = 0
+        self.tx_octets = 0
+        self._held = b""
+        self._direct: memoryview | None = None
+        self._direct_done: Callable[[], None] | None = None
+        self._out: list[bytes | bytearray | memoryview] = []
+        self._out_bytes = 0
+        self._blocked = False
+        self._arena: memoryview | None = None
+        self._closing = False
+        self._reading = False
+        self._max_recv = 8192
+        self._header_digest = False
+        self._data_digest = False
+        self._stalled_ticks = 0
+
+    def start(self) -> None:
+        self.sock.setblocking(False)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if not self._reading and not self.closed:
+            self._reading = True
+            self.server.loop.add_reader(self.sock.fileno(), self._on_readable)
+
+    def _read_off(self) -> None:
+        if self._reading:
+            self._reading = False
+            self.server.loop.remove_reader(self.sock.fileno())
+
+    # Receiving
+
+    def _on_readable(self) -> None:
+        self.heard = True
+        view = self.server.view
+        try:
+            direct = self._direct
+            if direct is None:
+                start = len(self._held)
+                received = self.sock.recv_into(view[start:] if start else view)
+                if start:
+                    view[:start] = self._held
+                end = start + received
+            else:
+                received = self.sock.recvmsg_into([direct, view])[0]
+                end = received - len(direct)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.close(f"{error.strerror}")
+            return
+        if not received:
+            self.close("the initiator closed it", quiet=self.full is None or self.full.idle)
+            return
+        self.rx_octets += received
+        if direct is not None:
+            if end < 0:
+                self._direct = direct[received:]
+                return
+            done = self._direct_done
+            self._direct = self._direct_done = None
+            assert done is not None
+            if not self._guard(done):
+                return
+        self._process(end)
+
+    def _process(self, end: int) -> None:
+        """Handle what the receive buffer holds up to `end`, answer, and keep what is not a whole PDU yet."""
+        position = 0
+        try:
+            position = self._consume(end)
+        except ProtocolError as error:
+            self.reject(error, self.server.buffer[position : position + 48])
+            return
+        except IscsiError as error:
+            self.close(str(error))
+            return
+        except Exception:
+            log.exception("connection from %s: an error of our own; it is closed", self.peer)
+            self.close("internal error", quiet=True)
+            return
+        if self.closed:
+            return
+        self._held = bytes(self.server.view[position:end]) if position < end else b""
+        if self._out:
+            self.flush()
+
+    def _guard(self, step: Callable[[], None]) -> bool:
+        """Carry out one step of protocol; what is wrong ends this connection only."""
+        try:
+            step()
+        except ProtocolError as error:
+            self.reject(error, b"")
+        except IscsiError as error:
+            self.close(str(error))
+        except Exception:
+            log.exception("connection from %s: an error of our own; it is closed", self.peer)
+            self.close("internal error", quiet=True)
+        return not self.closed
+
+    def _consume(self, end: int) -> int:
+        """Handle all whole PDUs of the receive buffer; the position of the first that is not whole."""
+        full = self.full
+        if full is None:
+            position = self._login(0, end)
+            full = self.full
+            if full is None:
+                return position
+        else:
+            position = 0
+        buffer, view = self.server.buffer, self.server.view
+        unpack, pack_data_in, pack_response = COMMAND.unpack_from, DATA_IN.pack, SCSI_RESPONSE.pack
+        server, session, out = self.server, full.session, self._out
+        paths = full.paths
+        fast = not (self._header_digest or self._data_digest)
+        max_segment = full.max_xmit
+        exp_cmd_sn = session.exp_cmd_sn
+        ahead = session.window - 1 - session.outstanding
+        commands = read_bytes = write_bytes = 0
+        counted: LunPath | None = None
+        data: bytes | bytearray | memoryview | None
+        while end - position >= 48 and not self._blocked:
+            (
+                opcode, flags, _, lengths, lun, itt, expected, cmd_sn, _, cdb0, cdb1, middle, tail, last,
+            ) = unpack(buffer, position)  # fmt: skip
+            if opcode == 0x01 and cmd_sn == exp_cmd_sn and fast and ahead >= 0:
+                if cdb0 == 0x28 or cdb0 == 0x2A:
+                    lba, blocks = middle >> 32, middle >> 8 & 0xFFFF
+                    odd = cdb1 or middle & 0xFF0000FF
+                elif cdb0 == 0x88 or cdb0 == 0x8A:
+                    lba, blocks, odd = middle, tail, cdb1 or last
+                else:
+                    odd = 1
+                path = None if odd else paths.get(lun)
+                if path is not None and path.plain:
+                    unit = path.unit
+                    length = blocks << unit.block_shift
+                    if expected == length and length and lba + blocks <= unit.blocks:
+                        storage = unit.storage
+                        if cdb0 == 0x28 or cdb0 == 0x88:
+                            if flags in _READ_FLAGS and not lengths and length <= max_segment:
+                                if storage.blocking:
+                                    used = server.arena_used
+                                    if used + length > ARENA:
+                                        self.flush()
+                                        if self._blocked:
+                                            continue
+                                        used = server.arena_used
+                                    data = place = server.arena[used : used + length]
+                                    if storage.read_into_now(lba << unit.block_shift, place) == length:
+                                        server.arena_used = used + length
+                                    else:
+                                        data = None
+                                else:
+                                    data = storage.read_now(lba << unit.block_shift, length)
+                                if data is not None:
+                                    exp_cmd_sn = exp_cmd_sn + 1 & 0xFFFFFFFF
+                                    header = pack_data_in(
+                                        _GOOD_DATA_IN, length, 0, itt, _NO_TAG, self.stat_sn,
+                                        exp_cmd_sn, exp_cmd_sn + ahead & 0xFFFFFFFF, 0, 0, 0,
+                                    )  # fmt: skip
+                                    out.append(header)
+                                    out.append(data)
+                                    self.stat_sn = self.stat_sn + 1 & 0xFFFFFFFF
+                                    position += 48
+                                    if path is not counted:
+                                        if counted is not None:
+                                            _count(counted, commands, read_bytes, write_bytes)
+                                        counted, commands, read_bytes, write_bytes = path, 0, 0, 0
+                                    commands += 1
+                                    read_bytes += length
+                                    self._out_bytes += length
+                                    if self._out_bytes >= FLUSH_AT:
+                                        self.flush()
+                                        out = self._out
+                                    continue
+                        elif (
+                            flags in _WRITE_FLAGS
+                            and lengths == length
+                            and not path.read_only
+                            and position + 48 + length <= end
+                            and storage.write_now(
+                                lba << unit.block_shift, view[position + 48 : position + 48 + length]
+                            )
+                        ):
+                            exp_cmd_sn = exp_cmd_sn + 1 & 0xFFFFFFFF
+                            header = pack_response(
+                                _GOOD_RESPONSE, 0, 0, itt, 0, self.stat_sn,
+                                exp_cmd_sn, exp_cmd_sn + ahead & 0xFFFFFFFF, 0, 0, 0,
+                            )  # fmt: skip
+                            out.append(header)
+                            self.stat_sn = self.stat_sn + 1 & 0xFFFFFFFF
+                            position += 48 + length
+                            if path is not counted:
+                                if counted is not None:
+                                    _count(counted, commands, read_bytes, write_bytes)
+                                counted, commands, read_bytes, write_bytes = path, 0, 0, 0
+                            commands += 1
+                            write_bytes += length
+                            continue
+            session.exp_cmd_sn = exp_cmd_sn
+            if opcode == Opcode.DATA_OUT and fast:
+                following = full.data_out(position, end)
+            else:
+                following = self._one(full, position, end)
+            if following < 0:
+                break
+            position = following
+            if self.closed or self._closing:
+                return end
+            out = self._out
+            exp_cmd_sn = session.exp_cmd_sn
+            ahead = session.window - 1 - session.outstanding
+            if self._direct is not None:
+                break
+        session.exp_cmd_sn = exp_cmd_sn
+        session.advance_window()
+        if counted is not None:
+            _count(counted, commands, read_bytes, write_bytes)
+        return position
+
+    def _one(self, full: FullFeature, position: int, end: int) -> int:
+        """Hand one PDU of any kind on; the position after it, or -1 while it is not whole."""
+        server = self.server
+        found = frame(
+            server.view,
+            position,
+            end,
+            max_data=self._max_recv,
+            header_digest=self._header_digest,
+            data_digest=self._data_digest,
+        )
+        if found is None:
+            return -1
+        header = bytes(server.view[position : position + 48])
+        try:
+            ahs = bytes(server.view[position + 48 : position + 48 + found.ahs]) if found.ahs else b""
+            full.handle(header, server.view[found.data : found.data_end], ahs)
+        except DigestError:
+            raise
+        except ProtocolError as error:
+            self.reject(error, header)
+        return found.end
+
+    def receive_into(self, destination: memoryview, done: Callable[[], None]) -> None:
+        """The next bytes of the stream go to `destination`; `done` is called once it is full."""
+        self._direct = destination
+        self._direct_done = done
+
+    def _login(self, position: int, end: int) -> int:
+        server = self.server
+        while self.full is None and not self._closing:
+            found = frame(server.view, position, end, max_data=self._max_recv)
+            if found is None:
+                return position
+            pdu = decode(
+                bytes(server.view[position : position + 48]), bytes(server.view[found.data : found.data_end])
+            )
+            if not isinstance(pdu, LoginRequest):
+                raise IscsiError("something else than a login request before the login")
+            machine = self.machine
+            assert machine is not None
+            response = machine.receive(pdu)
+            if machine.done:
+                assert machine.parameters is not None
+                self.stat_sn = machine.stat_sn
+                self.cid = machine.cid
+                self.full = server.host.attach(self, machine)
+                self.machine = None
+                response.max_cmd_sn = self.full.session.max_cmd_sn
+            self.send(response.encode())
+            if machine.failed is not None:
+                server.host.login_failed(self, machine, machine.failed)
+                log.info("login of %a from %s refused: %s", machine.initiator, self.peer, machine.reason)
+                self.close_after_flush()
+            if machine.done:
+                parameters = machine.parameters
+                assert parameters is not None
+                self._header_digest = parameters.header_digest
+                self._data_digest = parameters.data_digest
+                self._max_recv = parameters.max_recv_data_segment_length
+            position = found.end
+        return position
+
+    # Sending
+
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Queue bytes; they go with the next flush."""
+        self._out.append(data)
+        self._out_bytes += len(data)
+
+    def send_pdu(self, header: bytes, data: bytes | bytearray | memoryview = b"") -> None:
+        """Queue a PDU whose header has its lengths, with padding and digests as negotiated."""
+        out = self._out
+        out.append(header)
+        if self._header_digest:
+            out.append(crc32c(header))
+        length = len(data)
+        self._out_bytes += 48 + length
+        if length:
+            out.append(data)
+            pad = padding(length)
+            if pad:
+                out.append(pad)
+            if self._data_digest:
+                out.append(crc32c(bytes(data) + pad))
+
+    def flush(self) -> None:
+        """Send all that is queued, or as much as the socket takes."""
+        out = self._out
+        if self.closed or self._blocked:
+            return
+        sock = self.sock
+        try:
+            while out:
+                batch = out if len(out) <= MAX_IOV else out[:MAX_IOV]
+                total = sum(map(len, batch))
+                sent = sock.sendmsg(batch)
+                self.tx_octets += sent
+                if sent == total:
+                    del out[: len(batch)]
+                    continue
+                index = 0
+                while sent >= len(out[index]):
+                    sent -= len(out[index])
+                    index += 1
+                del out[:index]
+                out[0] = memoryview(out[0])[sent:]
+        except BlockingIOError:
+            self._block()
+            return
+        except OSError as error:
+            self.close(f"{error.strerror}")
+            return
+        self._out_bytes = 0
+        if self._arena is None:
+            self.server.arena_used = 0
+        if self._closing:
+            self.close("", quiet=True)
+
+    def _block(self) -> None:
+        """The socket takes no more: wait until it does, and read nothing meanwhile."""
+        self._blocked = True
+        if self.server.arena_used and self._arena is None:
+            self._arena = self.server.take_arena()
+        self._read_off()
+        self.server.loop.add_writer(self.sock.fileno(), self._on_writable)
+
+    def _on_writable(self) -> None:
+        self.heard = True
+        self._blocked = False
+        self.server.loop.remove_writer(self.sock.fileno())
+        self.flush()
+        if self._blocked or self.closed:
+            return
+        if self._arena is not None:
+            self.server.return_arena(self._arena)
+            self._arena = None
+        self._read_on()
+        held = self._held
+        if held and self._direct is None:
+            self.server.view[: len(held)] = held
+            self._process(len(held))
+
+    # Ending
+
+    def reject(self, error: ProtocolError, header: bytes | bytearray) -> None:
+        """Answer with a Reject PDU and close: what was wrong cannot be put right at ErrorRecoveryLevel 0."""
+        if self.full is not None:
+            self.full.send_reject(error.reason, bytes(header))
+        log.warning("connection from %s broke the protocol: %s", self.peer, error)
+        self.close_after_flush()
+
+    def close_after_flush(self) -> None:
+        """Send what is queued, then close; nothing more is read."""
+        self._closing = True
+        self._read_off()
+        if not self._blocked:
+            self.flush()
+
+    def close(self, reason: str, *, quiet: bool = False) -> None:
+        """End the connection now. One log line unless quiet."""
+        if self.closed:
+            return
+        self.closed = True
+        if not quiet:
+            log.info("connection from %s ended: %s", self.peer, reason)
+        self._read_off()
+        if self._blocked:
+            self.server.loop.remove_writer(self.sock.fileno())
+        self.sock.close()
+        self._out.clear()
+        self._held = b""
+        self._direct = self._direct_done = None
+        if self._arena is not None:
+            self.server.return_arena(self._arena)
+            self._arena = None
+        self.server.connections.discard(self)
+        if self.machine is not None:
+            self.machine.close()
+        full = self.full
+        if full is not None:
+            self.full = None
+            full.connection_closed()
+            self.server.host.detached(self, full)
+
+    @property
+    def portals(self) -> list[Portal]:
+        """The portals it may have come through."""
+        return self.listener.portals
+
+    def reachable(self, address: str, port: int) -> str | None:
+        """address:port of a portal as this initiator can reach it: a wildcard stands for the address at which
+        it found us. None where a wildcard of the other family says nothing to it."""
+        if address == "0.0.0.0":  # noqa: S104
+            return _joined(self.local_host, port) if ":" not in self.local_host else None
+        if address == "::":
+            return _joined(self.local_host, port)
+        return _joined(address, port)
+
+    def tick(self) -> None:
+        """One TICK has passed."""
+        if self.full is None:
+            self.login_ticks -= 1
+            if self.login_ticks <= 0:
+                self.close("no login in time")
+            return
+        if self.heard:
+            self.heard = False
+            self._stalled_ticks = 0
+            self.full.idle_ticks = 0
+            return
+        if self._blocked or self._closing:
+            self._stalled_ticks += 1
+            if self._stalled_ticks > self.full.stall_limit:
+                self.close("the initiator reads nothing")
+            return
+        self.full.tick()
+
+
+def _count(path: LunPath, commands: int, read_bytes: int, write_bytes: int) -> None:
+    """Add a run of plain commands to the counters."""
+    for counters in (path.counters, path.unit.counters):
+        counters.num_cmds += commands
+        counters.read_bytes += read_bytes
+        counters.write_bytes += write_bytes
+
+
+def _host(name: tuple[str, int] | tuple[str, int, int, int]) -> str:
+    """A socket name's address; an IPv4 one also where an IPv6 socket met it."""
+    host = name[0]
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def _joined(host: str, port: int) -> str:
+    """192.0.2.1:3260, [2001:db8::1]:3260."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

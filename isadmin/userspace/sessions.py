@@ -1,0 +1,109 @@
+"""Sessions that are logged in: iSCSI's numbering and SCSI's nexus brought together with the configuration."""
+
+from __future__ import annotations
+
+from isadmin.userspace.engine import ConnectionFacts, SessionFacts
+from isadmin.userspace.iscsi.keys import shown
+from isadmin.userspace.iscsi.session import Session
+from isadmin.userspace.model import NodeAcl, Tpg
+from isadmin.userspace.scsi.nexus import LunPath, Nexus
+
+NOPIN_TIMEOUT = 15
+NOPIN_RESPONSE_TIMEOUT = 30
+"""LIO's defaults, in seconds: what a dynamic session has."""
+
+
+class ActiveSession:
+    """One session in full-feature phase. acl is None for a dynamic one; tpg is None in discovery."""
+
+    __slots__ = (
+        "acl",
+        "fast_paths",
+        "logged_out",
+        "max_recv",
+        "max_xmit_limit",
+        "nexus",
+        "rx_octets",
+        "session",
+        "timeouts",
+        "tpg",
+        "tx_octets",
+    )
+
+    def __init__(
+        self, session: Session, nexus: Nexus, tpg: Tpg | None, acl: NodeAcl | None, max_recv: int
+    ) -> None:
+        self.session = session
+        self.nexus = nexus
+        self.tpg = tpg
+        self.acl = acl
+        self.max_recv = max_recv
+        self.max_xmit_limit = (1 << 24) - 1
+        self.fast_paths: dict[int, LunPath] = {}
+        """The nexus's paths by the LUN field as a number, in each form that names the LUN."""
+        self.logged_out = False
+        self.timeouts = 0
+        self.rx_octets = 0
+        self.tx_octets = 0
+        """Octets of connections that are gone."""
+
+    def refresh_paths(self) -> None:
+        """The nexus has other paths than before: rebuild fast_paths (in place: server.py's loop holds it)."""
+        fast = self.fast_paths
+        fast.clear()
+        for number, path in self.nexus.paths.items():
+            if number < 1 << 14:
+                fast[number << 48] = path
+                fast[(number | 0x4000) << 48] = path
+
+    def _attrib(self, name: str, default: int) -> int:
+        return self.acl.attrib.get(name, default) if self.acl is not None else default
+
+    @property
+    def nopin_timeout(self) -> int:
+        """Seconds of silence before a NOP-In; 0: never."""
+        return self._attrib("nopin_timeout", NOPIN_TIMEOUT)
+
+    @property
+    def nopin_response_timeout(self) -> int:
+        return self._attrib("nopin_response_timeout", NOPIN_RESPONSE_TIMEOUT)
+
+    def facts(self) -> SessionFacts:
+        session = self.session
+        connections = []
+        rx, tx = self.rx_octets, self.tx_octets
+        for cid, connection in session.connections.items():
+            connections.append(
+                ConnectionFacts(
+                    cid,
+                    "TARG_CONN_STATE_LOGGED_IN",
+                    connection.peer_host,
+                    connection.stat_sn,
+                )
+            )
+            rx += connection.rx_octets
+            tx += connection.tx_octets
+        commands = sum(path.counters.num_cmds for path in self.nexus.paths.values())
+        return SessionFacts(
+            initiator=session.initiator,
+            alias=session.alias,
+            sid=session.sid,
+            isid=session.isid,
+            tsih=session.tsih,
+            dynamic=session.dynamic,
+            state="TARG_SESS_STATE_LOGGED_IN",
+            cmd_window=session.window,
+            cmd_window_configured=session.window,
+            exp_cmd_sn=session.exp_cmd_sn,
+            max_cmd_sn=session.max_cmd_sn,
+            itt=0,
+            ttt=0,
+            connections=tuple(connections),
+            parameters=shown(session.parameters),
+            cmd_pdus=commands,
+            rsp_pdus=commands,
+            rx_octets=rx,
+            tx_octets=tx,
+            timeout_errors=self.timeouts,
+            index=session.sid,
+        )

@@ -1,0 +1,537 @@
+"""The running target: LIO's objects brought to life.
+
+Implements engine.Engine for the configfs tree (units, portals, LUN maps, live values) and server.Host for the
+connections (who may log in, what they see). All of it runs on the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from isadmin.userspace.engine import Counters, LoginCounters, SessionFacts
+from isadmin.userspace.fullfeature import FullFeature
+from isadmin.userspace.iscsi.chap import ChallengeLedger, ChapSecrets
+from isadmin.userspace.iscsi.codes import LoginStatus
+from isadmin.userspace.iscsi.errors import LoginError
+from isadmin.userspace.iscsi.keys import KEYS, Kind
+from isadmin.userspace.iscsi.login import Grant, Identity, LoginMachine
+from isadmin.userspace.iscsi.session import Session
+from isadmin.userspace.iscsi.text import TargetRecord
+from isadmin.userspace.model import (
+    Credentials,
+    Device,
+    Fabric,
+    Lun,
+    MappedLun,
+    NodeAcl,
+    Portal,
+    TargetPortGroup,
+    Tpg,
+)
+from isadmin.userspace.model import Target as TargetNode
+from isadmin.userspace.portals import Listener, Portals
+from isadmin.userspace.scsi.nexus import Nexus
+from isadmin.userspace.scsi.unit import LogicalUnit
+from isadmin.userspace.server import MAX_RECV, Connection, Server
+from isadmin.userspace.sessions import ActiveSession
+from isadmin.userspace.storage import open_storage
+
+log = logging.getLogger("isadmin.userspace")
+
+LOGOUT_SECONDS = 3
+"""How long stop() waits for initiators to log out."""
+DISCOVERY_WINDOW = 16
+DEFAULT_DEPTH = 64
+MAX_CUT_OFF = 4096
+"""Initiator ports remembered as cut off."""
+
+
+class Target:
+    """The engine behind the tree. Make it on the thread of `loop`, which is the running one by default.
+
+    clock: the tree's clock, for last_fail_time.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.loop = loop if loop is not None else asyncio.get_running_loop()
+        self.challenges = ChallengeLedger()
+        self.server = Server(self, self.loop)
+        self.portals = Portals(self.server.accept, self.loop.add_reader, self.loop.remove_reader)
+        self.dbroot = Path("/var/target")
+        self._clock = clock
+        self._sessions: list[ActiveSession] = []
+        self._next_tsih = 1
+        self._next_sid = 1
+        self._lun_counters: dict[Lun, Counters] = {}
+        self._mapped_counters: dict[MappedLun, Counters] = {}
+        self._login_counters: dict[TargetNode, LoginCounters] = {}
+        self._enabled: dict[object, int] = {}
+        self._cut_off: set[tuple[str, bytes, Tpg]] = set()
+        """Initiator ports whose session ended without a logout: the next one hears I_T NEXUS LOSS."""
+
+    # Life
+
+    @property
+    def listening(self) -> bool:
+        return self.portals.listening
+
+    def start_listening(self) -> None:
+        """Listen at all portals, and from now on at each new one: call it once the configuration is there."""
+        for listener, error in self.portals.start():
+            log.error("cannot listen at %s:%d: %s", listener.address, listener.port, error.strerror)
+
+    async def stop(self, seconds: float = LOGOUT_SECONDS) -> None:
+        """Ask all initiators to log out, wait for them at most `seconds`, close what is left, and the
+        units."""
+        self.portals.stop()
+        for connection in list(self.server.connections):
+            if connection.full is not None:
+                connection.full.request_logout(max(1, int(seconds)))
+        deadline = self.loop.time() + seconds
+        while self._sessions and self.loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        self.server.close()
+
+    # Units
+
+    def open_unit(self, device: Device) -> LogicalUnit:
+        number = self._enabled.get(device.hba, 0)
+        unit = LogicalUnit(device, open_storage(device, number))
+        self._enabled[device.hba] = number + 1
+        return unit
+
+    def close_unit(self, device: Device) -> None:
+        unit = device.unit
+        assert isinstance(unit, LogicalUnit)
+        for active in self._sessions:
+            for number in [n for n, path in active.nexus.paths.items() if path.unit is unit]:
+                active.nexus.remove(number)
+            active.refresh_paths()
+        self.server.when_idle(unit.gate, unit.storage.close)
+
+    def device_changed(self, device: Device, name: str) -> None:
+        unit = device.unit
+        if isinstance(unit, LogicalUnit):
+            unit.refresh(name)
+
+    def set_dbroot(self, path: str) -> None:
+        directory = Path(path)
+        if not directory.exists():
+            raise OSError(errno.ENOENT, "no such directory", path)
+        if not directory.is_dir():
+            raise OSError(errno.ENOTDIR, "not a directory", path)
+        self.dbroot = directory
+
+    def alua_changed(self, group: TargetPortGroup) -> None:
+        unit = group.device.unit
+        if isinstance(unit, LogicalUnit):
+            unit.refresh_paths()
+
+    # Portals
+
+    def open_portal(self, portal: Portal) -> None:
+        self.portals.open(portal)
+
+    def close_portal(self, portal: Portal) -> None:
+        self.portals.close(portal)
+        for active in self._of(portal.tpg):
+            for connection in list(active.session.connections.values()):
+                if portal in connection.portals:
+                    connection.close("the portal is gone")
+
+    # Groups, LUNs, ACLs
+
+    def _of(self, tpg: Tpg) -> list[ActiveSession]:
+        return [active for active in self._sessions if active.tpg is tpg]
+
+    def _end(self, active: ActiveSession, reason: str) -> None:
+        for connection in list(active.session.connections.values()):
+            connection.close(reason)
+
+    def tpg_changed(self, tpg: Tpg) -> None:
+        for active in self._of(tpg):
+            if not tpg.enabled:
+                self._end(active, "the target portal group is disabled")
+            else:
+                self._map(active)
+
+    def tpg_removed(self, tpg: Tpg) -> None:
+        for active in self._of(tpg):
+            self._end(active, "the target portal group is gone")
+
+    def target_removed(self, target: TargetNode) -> None:
+        for tpg in target.tpgs.values():
+            self.tpg_removed(tpg)
+        self._login_counters.pop(target, None)
+
+    def lun_changed(self, lun: Lun) -> None:
+        for active in self._of(lun.tpg):
+            self._map(active)
+        if lun.device is None:
+            self._lun_counters.pop(lun, None)
+
+    def acl_added(self, acl: NodeAcl) -> None:
+        """A dynamic session of the same initiator becomes the ACL's, as in LIO."""
+        for active in self._of(acl.tpg):
+            if active.acl is None and active.session.initiator == acl.initiator:
+                active.acl = acl
+                active.session.dynamic = False
+                self._map(active)
+
+    def acl_changed(self, acl: NodeAcl) -> None:
+        pass
+
+    def acl_removed(self, acl: NodeAcl) -> None:
+        for active in self._of(acl.tpg):
+            if active.acl is acl:
+                self._end(active, "the ACL is gone")
+
+    def mapped_lun_changed(self, mapped: MappedLun) -> None:
+        for active in self._of(mapped.acl.tpg):
+            if active.acl is mapped.acl:
+                self._map(active)
+        if mapped.lun is None:
+            self._mapped_counters.pop(mapped, None)
+
+    def _wanted(self, active: ActiveSession) -> Iterator[tuple[int, Lun, bool, Counters]]:
+        """The LUNs a session ought to see: number, LUN, read-only, counters."""
+        tpg, acl = active.tpg, active.acl
+        if tpg is None:
+            return
+        if acl is not None:
+            protect = tpg.attrib.get("prod_mode_write_protect", 0) > 0
+            for mapped in acl.mapped.values():
+                if mapped.lun is not None:
+                    yield mapped.number, mapped.lun, mapped.write_protect or protect, self._counters(mapped)
+            return
+        protect = tpg.attrib.get("demo_mode_write_protect", 1) > 0
+        for lun in tpg.luns.values():
+            yield lun.number, lun, protect, self.lun_counters(lun)
+
+    def _map(self, active: ActiveSession) -> None:
+        """Bring a session's nexus to what the configuration says."""
+        nexus = active.nexus
+        seen: set[int] = set()
+        for number, lun, read_only, counters in self._wanted(active):
+            unit = lun.device.unit if lun.device is not None else None
+            if not isinstance(unit, LogicalUnit):
+                continue
+            seen.add(number)
+            nexus.replace(number, unit, lun, read_only=read_only, counters=counters)
+        for number in [number for number in nexus.paths if number not in seen]:
+            nexus.remove(number)
+        active.refresh_paths()
+
+    # Live values
+
+    def sessions(self, tpg: Tpg) -> Sequence[SessionFacts]:
+        return [active.facts() for active in self._of(tpg)]
+
+    def _counters(self, mapped: MappedLun) -> Counters:
+        return self._mapped_counters.setdefault(mapped, Counters())
+
+    def lun_counters(self, lun: Lun) -> Counters:
+        return self._lun_counters.setdefault(lun, Counters())
+
+    def mapped_lun_counters(self, mapped: MappedLun) -> Counters:
+        return self._counters(mapped)
+
+    def login_counters(self, target: TargetNode) -> LoginCounters:
+        return self._login_counters.setdefault(target, LoginCounters())
+
+    # server.Host: logins
+
+    def _find(self, listener: Listener, name: str) -> tuple[TargetNode | None, Tpg | None]:
+        """The named target, and its portal group at a listener."""
+        fabric = _fabric(listener)
+        target = fabric.targets.get(name) if fabric is not None else None
+        if target is None:
+            return None, None
+        for portal in listener.portals:
+            if portal.tpg.target is target:
+                return target, portal.tpg
+        return target, None
+
+    def authority(self, connection: Connection) -> PortalAuthority:
+        return PortalAuthority(self, connection)
+
+    def identify(self, listener: Listener, identity: Identity) -> Grant:
+        if identity.discovery:
+            return self._identify_discovery(listener)
+        _, tpg = self._find(listener, identity.target)
+        if tpg is None:
+            # A target that exists at other portals only is as good as none here.
+            raise LoginError(LoginStatus.NOT_FOUND, f"no target {identity.target} at this portal")
+        if not tpg.enabled:
+            raise LoginError(LoginStatus.SERVICE_UNAVAILABLE, "the target portal group is disabled")
+        acl = tpg.acls.get(identity.initiator)
+        if acl is None and not tpg.attrib.get("generate_node_acls", 0):
+            raise LoginError(LoginStatus.AUTHORIZATION_FAILURE, "no ACL for this initiator")
+        required = tpg.attrib.get("authentication", 1) > 0
+        if acl is not None and acl.attrib.get("authentication", -1) >= 0:
+            required = acl.attrib["authentication"] > 0
+        inherited = None
+        if identity.tsih:
+            active = self._session(identity, tpg)
+            if active is None:
+                raise LoginError(LoginStatus.SESSION_DOES_NOT_EXIST, f"no session {identity.tsih}")
+            inherited = active.session.parameters
+        methods = tuple(method.strip() for method in tpg.param.get("AuthMethod", "CHAP,None").split(","))
+        return Grant(
+            tpgt=tpg.tag,
+            values=_values(tpg),
+            auth_required=required,
+            methods=methods if required else (*methods, "None"),
+            secrets=_secrets(acl.auth if acl is not None else tpg.auth),
+            target_alias=tpg.param.get("TargetAlias", ""),
+            inherited=inherited,
+        )
+
+    def _identify_discovery(self, listener: Listener) -> Grant:
+        fabric = _fabric(listener)
+        secrets = _secrets(fabric.discovery_auth) if fabric is not None else None
+        required = fabric is not None and fabric.enforce_discovery_auth
+        return Grant(tpgt=0, values={}, auth_required=required, secrets=secrets)
+
+    def _session(self, identity: Identity, tpg: Tpg) -> ActiveSession | None:
+        for active in self._of(tpg):
+            session = active.session
+            if (session.initiator, session.isid, session.tsih) == (
+                identity.initiator,
+                identity.isid,
+                identity.tsih,
+            ):
+                return active
+        return None
+
+    def establish(self, connection: Connection, machine: LoginMachine) -> int:
+        identity, parameters = machine.identity, machine.parameters
+        assert identity is not None
+        assert parameters is not None
+        listener = connection.listener
+        if identity.discovery:
+            connection.active = self._new_session(machine, None, None)
+            return connection.active.session.tsih
+        _, tpg = self._find(listener, identity.target)
+        if tpg is None or not tpg.enabled:
+            raise LoginError(LoginStatus.SERVICE_UNAVAILABLE, "the target portal group is disabled")
+        if identity.tsih:
+            connection.active = self._join(connection, identity, tpg)
+            return identity.tsih
+        for active in self._of(tpg):
+            if (active.session.initiator, active.session.isid) == (identity.initiator, identity.isid):
+                # Session reinstatement (section 6.3.5): the initiator has given the old one up.
+                active.logged_out = True
+                self._end(active, "the initiator logged in anew")
+        acl = tpg.acls.get(identity.initiator)
+        if acl is None and not tpg.attrib.get("generate_node_acls", 0):
+            raise LoginError(LoginStatus.AUTHORIZATION_FAILURE, "no ACL for this initiator")
+        connection.active = active = self._new_session(machine, tpg, acl)
+        self._map(active)
+        self._sessions.append(active)
+        self.login_counters(tpg.target).accepts += 1
+        return active.session.tsih
+
+    def _join(self, connection: Connection, identity: Identity, tpg: Tpg) -> ActiveSession:
+        """Another connection of a session, or one in the place of another (section 6.3.4)."""
+        active = self._session(identity, tpg)
+        if active is None:
+            raise LoginError(LoginStatus.SESSION_DOES_NOT_EXIST, f"no session {identity.tsih}")
+        session = active.session
+        old = session.connections.get(identity.cid)
+        if old is None and len(session.connections) >= session.parameters.max_connections:
+            raise LoginError(LoginStatus.TOO_MANY_CONNECTIONS, "MaxConnections are there already")
+        if old is not None:
+            session.connections[identity.cid] = connection
+            old.close("the initiator connected anew")
+        session.connections[identity.cid] = connection
+        return active
+
+    def _new_session(self, machine: LoginMachine, tpg: Tpg | None, acl: NodeAcl | None) -> ActiveSession:
+        identity, parameters = machine.identity, machine.parameters
+        assert identity is not None
+        assert parameters is not None
+        tsih, sid = self._new_tsih(), self._next_sid
+        self._next_sid += 1
+        if acl is not None:
+            window = acl.cmdsn_depth
+        elif tpg is not None:
+            window = tpg.attrib.get("default_cmdsn_depth", DEFAULT_DEPTH)
+        else:
+            window = DISCOVERY_WINDOW
+        session = Session(
+            initiator=identity.initiator,
+            alias=identity.alias,
+            target=identity.target,
+            tpgt=tpg.tag if tpg is not None else 0,
+            discovery=identity.discovery,
+            isid=identity.isid,
+            tsih=tsih,
+            sid=sid,
+            cmd_sn=machine.cmd_sn,
+            window=max(1, window),
+            parameters=parameters,
+            dynamic=acl is None,
+        )
+        lost = False
+        if tpg is not None:
+            port = (identity.initiator, identity.isid, tpg)
+            lost = port in self._cut_off
+            self._cut_off.discard(port)
+        nexus = Nexus(identity.initiator, identity.isid, identity.target, session.tpgt, lost=lost)
+        return ActiveSession(session, nexus, tpg, acl, parameters.max_recv_data_segment_length)
+
+    def _new_tsih(self) -> int:
+        used = {active.session.tsih for active in self._sessions}
+        while True:
+            tsih = self._next_tsih
+            self._next_tsih = tsih % 0xFFFF + 1
+            if tsih not in used:
+                return tsih
+
+    # server.Host: connections
+
+    def attach(self, connection: Connection, machine: LoginMachine) -> FullFeature:
+        parameters = machine.parameters
+        assert parameters is not None
+        active = connection.active
+        assert active is not None
+        active.session.connections[machine.cid] = connection
+        return FullFeature(connection, active, parameters.max_xmit_data_segment_length)
+
+    def login_failed(self, connection: Connection, machine: LoginMachine, status: LoginStatus) -> None:
+        """Note a failed login in its target's counters."""
+        identity = machine.identity
+        target, _ = self._find(connection.listener, identity.target) if identity is not None else (None, None)
+        if target is None:
+            return
+        counters = self.login_counters(target)
+        kind, name = _FAILURES.get(status, (2, "other_fails"))
+        setattr(counters, name, getattr(counters, name) + 1)
+        counters.last_fail_type = kind
+        counters.last_fail_time = self._clock()
+        counters.fail_address = connection.peer_host
+        counters.fail_address_type = "ipv6" if ":" in connection.peer_host else "ipv4"
+        counters.fail_initiator = machine.initiator
+
+    def detached(self, connection: Connection, full: FullFeature) -> None:
+        active = full.active
+        session = active.session
+        if session.connections.get(connection.cid) is connection:
+            del session.connections[connection.cid]
+        active.rx_octets += connection.rx_octets
+        active.tx_octets += connection.tx_octets
+        if session.connections:
+            return
+        active.nexus.close()
+        active.refresh_paths()
+        if active not in self._sessions:
+            return
+        self._sessions.remove(active)
+        tpg = active.tpg
+        if tpg is None:
+            return
+        counters = self.login_counters(tpg.target)
+        if active.logged_out:
+            counters.normal_logouts += 1
+        else:
+            counters.abnormal_logouts += 1
+            counters.cxn_errors += 1
+            counters.last_session_fail_name = session.initiator
+            if len(self._cut_off) < MAX_CUT_OFF:
+                self._cut_off.add((session.initiator, session.isid, tpg))
+
+    def send_targets(self, connection: Connection, initiator: str, name: str) -> list[TargetRecord]:
+        listener = connection.listener
+        fabric = _fabric(listener)
+        if fabric is None:
+            return []
+        records = []
+        for target in fabric.targets.values():
+            if name and target.name != name:
+                continue
+            addresses: list[tuple[str, int]] = []
+            for tpg in target.tpgs.values():
+                if _hidden(tpg, initiator):
+                    continue
+                for portal in tpg.portals.values():
+                    address = connection.reachable(portal.address, portal.port)
+                    if address is not None and (address, tpg.tag) not in addresses:
+                        addresses.append((address, tpg.tag))
+            records.append(TargetRecord(target.name, addresses))
+        return records
+
+
+_FAILURES: dict[LoginStatus, tuple[int, str]] = {
+    LoginStatus.AUTHORIZATION_FAILURE: (4, "authorize_fails"),
+    LoginStatus.AUTHENTICATION_FAILURE: (5, "authenticate_fails"),
+    LoginStatus.INITIATOR_ERROR: (6, "negotiate_fails"),
+}
+"""Failure types of the iSCSI MIB (RFC 4544, iscsiTgtLastFailureType) as LIO counts them; 2 is "other"."""
+
+
+class PortalAuthority:
+    """login.Authority for one connection: the target, seen from the portal it came through."""
+
+    def __init__(self, target: Target, connection: Connection) -> None:
+        self._target = target
+        self._connection = connection
+        self.challenges = target.challenges
+
+    def identify(self, identity: Identity) -> Grant:
+        return self._target.identify(self._connection.listener, identity)
+
+    def establish(self, machine: LoginMachine) -> int:
+        return self._target.establish(self._connection, machine)
+
+
+def _fabric(listener: Listener) -> Fabric | None:
+    return listener.portals[0].tpg.target.fabric if listener.portals else None
+
+
+def _hidden(tpg: Tpg, initiator: str) -> bool:
+    """Whether SendTargets leaves a portal group out."""
+    attrib = tpg.attrib
+    if not tpg.enabled and attrib.get("tpg_enabled_sendtargets", 1):
+        return True
+    demo = attrib.get("generate_node_acls", 0) or attrib.get("demo_mode_discovery", 1)
+    return not demo and initiator not in tpg.acls
+
+
+def _values(tpg: Tpg) -> dict[str, str]:
+    """A group's param/* with numbers in decimal, and the data segment length no longer than we take."""
+    values = dict(tpg.param)
+    for name in (*KEYS, "MaxXmitDataSegmentLength"):
+        if name in values and (name not in KEYS or KEYS[name].kind in (Kind.NUMBER, Kind.DECLARED_NUMBER)):
+            try:
+                values[name] = str(tpg.number(name))
+            except ValueError:
+                del values[name]
+    name = "MaxRecvDataSegmentLength"
+    if name in values:
+        values[name] = str(min(int(values[name]), MAX_RECV))
+    return values
+
+
+def _secrets(auth: Credentials) -> ChapSecrets | None:
+    """Configured credentials without the newlines that configfs keeps; None where there are none."""
+    if not auth.one_way:
+        return None
+    mutual = auth.mutual
+    return ChapSecrets(
+        auth.userid.strip("\n"),
+        _bytes(auth.password),
+        auth.userid_mutual.strip("\n") if mutual else "",
+        _bytes(auth.password_mutual) if mutual else b"",
+    )
+
+
+def _bytes(secret: str) -> bytes:
+    return secret.strip("\n").encode(errors="surrogateescape")

@@ -1,0 +1,148 @@
+"""Task management functions (RFC 7143 section 11.5, SAM-5 7): which tasks end, and what the units hear of
+it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from isadmin.userspace.iscsi.codes import TaskFunction, TaskResponse
+from isadmin.userspace.iscsi.pdu import TaskManagementRequest, TaskManagementResponse
+from isadmin.userspace.scsi.nexus import LunPath, lun_number
+from isadmin.userspace.scsi.sense import Status
+
+if TYPE_CHECKING:
+    from isadmin.userspace.fullfeature import FullFeature, Task
+    from isadmin.userspace.scsi.unit import LogicalUnit
+
+
+class TaskManagement:
+    """One request. `run` ends the tasks; the response goes out once the last of them is really over."""
+
+    __slots__ = ("_close_all", "_full", "_left", "_request", "_response")
+
+    def __init__(self, full: FullFeature, request: TaskManagementRequest) -> None:
+        self._full = full
+        self._request = request
+        self._response = TaskResponse.COMPLETE
+        self._left = 1
+        self._close_all = False
+
+    def run(self) -> None:
+        function = self._request.function
+        handler = _FUNCTIONS.get(function)
+        if self._full.session.discovery or handler is None:
+            self._response = TaskResponse.NOT_SUPPORTED
+        else:
+            self._response = handler(self)
+        self._one_over()
+
+    def _one_over(self) -> None:
+        self._left -= 1
+        if self._left:
+            return
+        full = self._full
+        if full.connection.closed:
+            return
+        full.send_management_response(
+            TaskManagementResponse(self._request.itt, self._response, *full.numbers_for_response())
+        )
+        if self._close_all:
+            full.connection.flush()
+            for connection in list(full.server.connections):
+                other = connection.full
+                if other is not None and other.session.target == full.session.target:
+                    connection.close("target cold reset")
+
+    def _end(self, tasks: Iterable[Task], *, tell: LunPath | None = None) -> None:
+        """Abort tasks. tell: the path on whose behalf others' commands end: they hear of it (TASK ABORTED)
+        when the unit's emulate_tas says so (SPC-4 7.5.10, TAS)."""
+        for task in list(tasks):
+            task.aborted = True
+            foreign = tell is not None and task.full.session is not self._full.session
+            unit = tell.unit if tell is not None else None
+            answer = foreign and unit is not None and unit.value("emulate_tas") > 0
+            if task.full.abort(task):
+                if answer:
+                    task.full.answer_aborted(task, Status.TASK_ABORTED)
+                continue
+            self._left += 1
+            task.on_end.append(self._one_over)
+            if answer:
+                task.on_end.append(partial(task.full.answer_aborted, task, Status.TASK_ABORTED))
+
+    def _path(self) -> LunPath | None:
+        number = lun_number(self._request.lun.to_bytes(8, "big"))
+        return self._full.active.nexus.paths.get(number)
+
+    def _session_tasks(self) -> Iterator[Task]:
+        for connection in self._full.session.connections.values():
+            if connection.full is not None:
+                yield from connection.full.tasks.values()
+
+    def _unit_tasks(self, unit: LogicalUnit) -> Iterator[Task]:
+        for connection in self._full.server.connections:
+            if connection.full is not None:
+                for task in connection.full.tasks.values():
+                    if task.command.found is not None and task.command.unit is unit:
+                        yield task
+
+    def _abort_task(self) -> TaskResponse:
+        for task in self._session_tasks():
+            if task.itt == self._request.referenced_tag:
+                if task.command.found is not None:
+                    task.command.unit.counters.aborts_complete += 1
+                self._end([task])
+                return TaskResponse.COMPLETE
+        path = self._path()
+        if path is not None:
+            path.unit.counters.aborts_no_task += 1
+        return TaskResponse.TASK_DOES_NOT_EXIST
+
+    def _abort_task_set(self) -> TaskResponse:
+        path = self._path()
+        if path is None:
+            return TaskResponse.LUN_DOES_NOT_EXIST
+        self._end([task for task in self._session_tasks() if task.command.found is path])
+        return TaskResponse.COMPLETE
+
+    def _clear_task_set(self) -> TaskResponse:
+        path = self._path()
+        if path is None:
+            return TaskResponse.LUN_DOES_NOT_EXIST
+        self._end(self._unit_tasks(path.unit), tell=path)
+        path.unit.task_set_cleared(path)
+        return TaskResponse.COMPLETE
+
+    def _logical_unit_reset(self) -> TaskResponse:
+        path = self._path()
+        if path is None:
+            return TaskResponse.LUN_DOES_NOT_EXIST
+        self._end(self._unit_tasks(path.unit), tell=path)
+        path.unit.reset()
+        return TaskResponse.COMPLETE
+
+    def _target_reset(self) -> TaskResponse:
+        for path in list(self._full.active.nexus.paths.values()):
+            self._end(self._unit_tasks(path.unit), tell=path)
+            path.unit.reset()
+        return TaskResponse.COMPLETE
+
+    def _target_cold_reset(self) -> TaskResponse:
+        self._close_all = True
+        return self._target_reset()
+
+    def _task_reassign(self) -> TaskResponse:
+        return TaskResponse.REASSIGNMENT_NOT_SUPPORTED
+
+
+_FUNCTIONS: dict[int, Callable[[TaskManagement], TaskResponse]] = {
+    TaskFunction.ABORT_TASK: TaskManagement._abort_task,
+    TaskFunction.ABORT_TASK_SET: TaskManagement._abort_task_set,
+    TaskFunction.CLEAR_TASK_SET: TaskManagement._clear_task_set,
+    TaskFunction.LOGICAL_UNIT_RESET: TaskManagement._logical_unit_reset,
+    TaskFunction.TARGET_WARM_RESET: TaskManagement._target_reset,
+    TaskFunction.TARGET_COLD_RESET: TaskManagement._target_cold_reset,
+    TaskFunction.TASK_REASSIGN: TaskManagement._task_reassign,
+}
