@@ -1,0 +1,264 @@
+"""The userspace target's process: one event loop that owns the configfs tree, its mount, and the running
+target.
+
+Life: take the lock, clear what a killed daemon left, mount, restore the saved configuration (through the
+mount, by the same command a user would type), and only then let the portals listen: a reconnecting
+initiator never hears "target not found". SIGTERM or SIGINT: unmount, log the initiators out, leave nothing
+behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from isadmin import __version__
+from isadmin.errors import IsadminError, NoFileError, PartlyRestoredError, RefusedFileError
+from isadmin.userspace import control, mounts, namespace
+from isadmin.userspace.configfs.fuse import Mount
+from isadmin.userspace.configfs.tree import Tree
+from isadmin.userspace.control import DaemonInfo
+from isadmin.userspace.target import Target
+
+log = logging.getLogger("isadmin")
+
+
+class AlreadyRunningError(IsadminError):
+    """Another daemon holds the runtime directory; not a failure of `start`."""
+
+    status = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a start, handed to the command that waits for it as one line of JSON."""
+
+    status: int
+    """An exit status of errors.py; 0, 6 and 7 come from a daemon that is up."""
+    line: str
+    remedy: str = ""
+
+    def send(self, descriptor: int) -> None:
+        with suppress(BrokenPipeError), os.fdopen(descriptor, "w") as pipe:
+            json.dump({"status": self.status, "line": self.line, "remedy": self.remedy}, pipe)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """How restoring the saved configuration ended."""
+
+    status: int = 0
+    line: str = ""
+
+
+def notify(state: str) -> None:
+    """Tell systemd (Type=notify), when it started us: sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.sendto(state.encode(), address)
+
+
+_PRIORITY = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
+
+
+class _JournalFormatter(logging.Formatter):
+    """sd-daemon(3) priorities: the journal adds time and process itself."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = f"<{_PRIORITY.get(record.levelno, 6)}>"
+        return "\n".join(prefix + line for line in super().format(record).split("\n"))
+
+
+def start_log() -> None:
+    """Log to standard error: with priorities for the journal when that is where it goes, else with times."""
+    handler = logging.StreamHandler()
+    if "JOURNAL_STREAM" in os.environ:
+        handler.setFormatter(_JournalFormatter("%(message)s"))
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
+def take_lock(directory: Path) -> int:
+    """Hold `directory`/lock for the life of this process; AlreadyRunningError when another process does.
+
+    A record lock, because it names its holder. It is lost when this process closes any descriptor of the
+    file, so nothing here may open that file a second time.
+    """
+    path = directory / "lock"
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise AlreadyRunningError(f"a daemon holds {path}") from error
+        # A daemon that stopped meanwhile has removed the file: a lock on that one keeps nobody out.
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        os.close(descriptor)
+
+
+def _free_scsi_host() -> int:
+    """A number for loopback's emulated SCSI hosts above those of the running kernel."""
+    names = (path.name.removeprefix("host") for path in Path("/sys/class/scsi_host").glob("host*"))
+    return max((int(name) for name in names if name.isdigit()), default=-1) + 1
+
+
+class Daemon:
+    """One run of the userspace target in this process."""
+
+    def __init__(self, runtime: Path, state: Path, *, empty: bool) -> None:
+        """`empty`: do not restore the saved configuration."""
+        self._runtime = runtime
+        self._state = state
+        self._empty = empty
+        self._mountpoint = runtime / "target"
+        self._stopping = asyncio.Event()
+        self._target = Target()
+        self._tree = Tree(self._target, cpus=os.cpu_count() or 1, first_scsi_host=_free_scsi_host())
+        self._mount: Mount | None = None
+
+    async def run(self, report: int | None) -> None:
+        """Serve until told to stop. `report` is a descriptor that gets the Report once started."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+        try:
+            self._clear_leftovers()
+            self._mountpoint.mkdir(mode=0o700, exist_ok=True)
+            self._attach()
+            restored = Restored() if self._empty else await self._restore()
+            if not self._stopping.is_set():
+                self._target.start_listening()
+                self._announce(restored, report)
+                await self._stopping.wait()
+        except BaseException:
+            await self._end(keep_log=True)
+            raise
+        await self._end()
+
+    def _attach(self) -> None:
+        mount = self._mount = Mount(self._tree, str(self._mountpoint))
+        asyncio.get_running_loop().add_reader(mount.fileno(), self._serve, mount)
+
+    def _serve(self, mount: Mount) -> None:
+        if not mount.serve():
+            log.warning("%s was unmounted by somebody else: mounting it again", self._mountpoint)
+            self._detach()
+            self._attach()
+
+    def _detach(self) -> None:
+        if self._mount is not None:
+            asyncio.get_running_loop().remove_reader(self._mount.fileno())
+            self._mount.close()
+            self._mount = None
+
+    def _clear_leftovers(self) -> None:
+        """What a killed daemon leaves: its mount, which answers ENOTCONN, and its description."""
+        if mounts.mounted_at(self._mountpoint):
+            log.warning("%s is left from a daemon that was killed: unmounting it", self._mountpoint)
+            mounts.detach(self._mountpoint)
+        (self._runtime / "daemon.json").unlink(missing_ok=True)
+
+    async def _restore(self) -> Restored:
+        file = self._state / "saveconfig.json"
+        if not file.exists():
+            return Restored()
+        child = await asyncio.create_subprocess_exec(
+            *(*control.OURSELVES, "--configfs", str(self._mountpoint), "restoreconfig", str(file)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        talk = asyncio.create_task(child.communicate())
+        stop = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait((talk, stop), return_when=asyncio.FIRST_COMPLETED)
+        if not talk.done():
+            child.kill()
+        stop.cancel()
+        output, _ = await talk
+        lines = [line for line in output.decode(errors="replace").splitlines() if line.strip()]
+        status = child.returncode or 0
+        for line in lines:
+            log.log(logging.WARNING if status else logging.INFO, "restoreconfig: %s", line)
+        if status in (0, NoFileError.status):
+            return Restored(0, f"restored {file}" if status == 0 else "")
+        if status not in (RefusedFileError.status, PartlyRestoredError.status):
+            status = IsadminError.status
+        return Restored(status, lines[-1] if lines else f"restoring {file} failed")
+
+    def _announce(self, restored: Restored, report: int | None) -> None:
+        info = DaemonInfo(
+            pid=os.getpid(),
+            mount=str(self._mountpoint),
+            state_dir=str(self._state),
+            runtime_dir=str(self._runtime),
+            version=__version__,
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            restored=restored.line,
+        )
+        new = self._runtime / "daemon.json.new"
+        new.write_text(json.dumps(info.facts()) + "\n")
+        new.replace(self._runtime / "daemon.json")
+        log.info("userspace target ready, mounted at %s", info.mount)
+        notify(f"READY=1\nSTATUS={restored.line or 'nothing to restore'}")
+        if report is not None:
+            Report(restored.status, restored.line).send(report)
+
+    async def _end(self, *, keep_log: bool = False) -> None:
+        notify("STOPPING=1")
+        self._detach()
+        await self._target.stop()
+        with suppress(OSError):
+            self._mountpoint.rmdir()
+        locks = (Path(lock).name for lock in namespace.LOCKS)
+        for name in ("daemon.json", *locks, "lock", *([] if keep_log else ["daemon.log"])):
+            (self._runtime / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._runtime.rmdir()
+        log.info("userspace target stopped")
+
+
+def run(*, empty: bool, report: int | None = None) -> int:
+    """Be the daemon until told to stop; the exit status.
+
+    Raises AlreadyRunningError, NoTargetError. With `report`, errors go there and give the status.
+    """
+    try:
+        os.umask(0o077)
+        start_log()
+        runtime, state = (control.make_private(path) for path in (control.runtime_dir(), control.state_dir()))
+        os.environ["ISADMIN_RUNTIME_DIR"], os.environ["ISADMIN_STATE_DIR"] = str(runtime), str(state)
+        take_lock(runtime)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+        async def life() -> None:
+            await Daemon(runtime, state, empty=empty).run(report)
+
+        asyncio.run(life())
+    except IsadminError as error:
+        if report is None:
+            raise
+        with suppress(OSError):
+            Report(error.status, str(error), error.remedy).send(report)
+        return error.status
+    return 0
