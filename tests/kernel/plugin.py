@@ -1,0 +1,182 @@
+"""Where tests that need a real LIO run: `--kernel=vm` (a virtual machine), `host` (this machine), or `none`.
+
+A test marked `kernel` is ordinary test code for a machine that has LIO. With `vm` the machine is booted once,
+one pytest runs all of these tests in it, and its reports are handed on here one by one, as if they had run
+here. A test marked `vm` runs on the host and drives machines of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from subprocess import TimeoutExpired
+
+import pytest
+
+from tests.kernel import vm
+
+SILENCE_LIMIT = 900.0
+"""Seconds without a report after which the machine is given up."""
+OOPS = re.compile(
+    r"^.*(?:BUG: kernel|BUG: unable|Oops:|Kernel panic|general protection fault).*$", re.MULTILINE
+)
+MODE = pytest.StashKey[str]()
+REASON = pytest.StashKey[str]()
+REMOTE = pytest.StashKey["Remote"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kernel", "tests that need the kernel's target")
+    group.addoption(
+        "--kernel", choices=("vm", "host", "none"), help="where they run (default: vm if it can be had)"
+    )
+    group.addoption("--kvm", action="store_true", help="run the virtual machine with KVM, not in software")
+    group.addoption("--kernel-reports", type=int, metavar="FD", help="write test reports as JSON lines to FD")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "kernel: needs the kernel's target; runs where --kernel says")
+    config.addinivalue_line("markers", "vm: boots virtual machines of its own")
+    lacks = vm.missing()
+    chosen = config.getoption("kernel") or ("none" if lacks else "vm")
+    if chosen == "vm" and lacks:
+        raise pytest.UsageError(f"--kernel=vm: {lacks}")
+    config.stash[MODE] = chosen
+    config.stash[REASON] = lacks if chosen == "none" else ""
+    if (number := config.getoption("kernel_reports")) is not None:
+        config.pluginmanager.register(Reporter(config, number))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    reason = config.stash[REASON]
+    return f"kernel: {config.stash[MODE]}" + (f" ({reason})" if reason else "")
+
+
+def runs_in_vm(item: pytest.Item) -> bool:
+    return item.config.stash[MODE] == "vm" and item.get_closest_marker("kernel") is not None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what cannot run here. Those that run in the machine come last and together, so that it does
+    not sit idle, after those that boot their own."""
+    mode = config.stash[MODE]
+    leave_out = {"vm": (), "host": ("vm",), "none": ("vm", "kernel")}[mode]
+    out = [item for item in items if any(item.get_closest_marker(name) for name in leave_out)]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        gone = set(out)
+        items[:] = [item for item in items if item not in gone]
+    if mode == "vm":
+        items.sort(key=lambda item: 2 if runs_in_vm(item) else 1 if item.get_closest_marker("vm") else 0)
+
+
+class Remote:
+    """The session's machine, and the pytest in it that runs `nodes` in order."""
+
+    def __init__(self, config: pytest.Config, nodes: list[str]) -> None:
+        self._config = config
+        self._vm = vm.Vm(kvm=config.getoption("kvm"), memory="1536M")
+        self._seen = 0
+        """How much of the console has been looked at."""
+        self._trouble = ""
+        """Why no more reports will come."""
+        try:
+            self._vm.start()
+            options = [
+                "--kernel=host",
+                "--kernel-reports=3",
+                "-p",
+                "no:cacheprovider",
+                "-o",
+                "faulthandler_timeout=300",
+            ]
+            command = [sys.executable, "-m", "pytest", *options, *nodes]
+            self._pytest = self._vm.launch(
+                ["sh", "-c", 'exec "$@" 3>&1 1>&2', "sh", *command], cwd=config.rootpath
+            )
+            self._lines = self._pytest.lines(SILENCE_LIMIT)
+        except vm.VmDiedError as error:
+            self._trouble = str(error)
+
+    def reports(self, item: pytest.Item) -> Iterator[pytest.TestReport]:
+        """The item's reports, as they come; a failed one when the machine or its pytest is gone, or oopsed."""
+        over = False
+        while not over and not self._trouble:
+            line = self._next_line()
+            if line is None:
+                break
+            data = json.loads(line)
+            assert data["nodeid"] == item.nodeid, (data["nodeid"], item.nodeid)
+            report = self._config.hook.pytest_report_from_serializable(config=self._config, data=data)
+            over = report.when == "teardown"
+            yield report
+        if not over:
+            yield self._failure(item, self._trouble)
+        if oopses := self._oopses():
+            yield self._failure(item, oopses)
+
+    def _next_line(self) -> bytes | None:
+        try:
+            line = next(self._lines, None)
+            if line is None:
+                status = self._pytest.wait(10.0)
+                said = self._pytest.stderr.decode(errors="replace")[-4000:]
+                self._trouble = f"pytest in the machine ended early with status {status}\n{said}"
+        except TimeoutExpired:
+            said = self._pytest.stderr.decode(errors="replace")[-4000:]
+            self._trouble = f"no report for {SILENCE_LIMIT:.0f} s\n{said}\n{self._vm.epitaph()}"
+        except vm.VmDiedError as error:
+            self._trouble = f"the machine died\n{error}"
+        else:
+            return line
+        return None
+
+    def _oopses(self) -> str:
+        console = self._vm.console()
+        new, self._seen = console[self._seen :], len(console)
+        return f"the kernel oopsed\n{new}" if OOPS.search(new) else ""
+
+    def _failure(self, item: pytest.Item, text: str) -> pytest.TestReport:
+        return pytest.TestReport(
+            item.nodeid, item.location, {}, outcome="failed", longrepr=text, when="teardown", sections=[]
+        )
+
+    def stop(self) -> None:
+        self._vm.stop()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """Hand on what the machine's pytest reports of this item."""
+    if not runs_in_vm(item):
+        return None
+    config = item.config
+    if REMOTE not in config.stash:
+        config.stash[REMOTE] = Remote(config, [i.nodeid for i in item.session.items if runs_in_vm(i)])
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for report in config.stash[REMOTE].reports(item):
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if remote := config.stash.get(REMOTE, None):
+        remote.stop()
+
+
+class Reporter:
+    """Writes each report as a line of JSON; in the machine's pytest."""
+
+    def __init__(self, config: pytest.Config, number: int) -> None:
+        self._config = config
+        self._file = open(number, "w", encoding="utf-8")  # noqa: SIM115
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        self._file.write(json.dumps(data) + "\n")
+        self._file.flush()
