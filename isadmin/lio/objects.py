@@ -36,29 +36,66 @@ MAX_LUN = 65535
 
 
 class Lio:
-    """One configuration: the directory `target` of the kernel's configfs, or of the userspace target."""
+    """One configuration: the directory `target` of the kernel's configfs, or of the userspace target.
 
-    __slots__ = ("path",)
+    It remembers where storage objects are, because their directories' names do not tell: every look-up
+    would have to open all of them. Remembered places are checked; the list is compared when the directory
+    core/ has another number of subdirectories than before.
+    """
+
+    __slots__ = ("_hbas", "_seen", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._hbas: dict[str, list[str]] = {}
+        self._seen: tuple[int, ...] = ()
+
+    def hbas(self) -> dict[str, list[str]]:
+        """The backstores' directories in core/ and the names of the storage objects in each."""
+        core = f"{self.path}/core"
+        try:
+            state = os.stat(core)  # noqa: PTH116 - looked at by every command
+        except FileNotFoundError:
+            return {}
+        seen = (state.st_nlink, state.st_mtime_ns, state.st_ctime_ns)
+        if seen != self._seen:
+            listed = [name for name in files.names(core) if name.rpartition("_")[0] in PLUGINS]
+            self._hbas = {hba: self._hbas.get(hba) or self._devices(hba) for hba in listed}
+            self._seen = seen
+        return self._hbas
+
+    def _devices(self, hba: str) -> list[str]:
+        try:
+            with os.scandir(f"{self.path}/core/{hba}") as entries:
+                return [e.name for e in entries if e.is_dir()]
+        except FileNotFoundError:
+            return []
+
+    def forget(self) -> None:
+        """Look again at everything."""
+        self._hbas = {}
+        self._seen = ()
 
     def storage_objects(self, plugin: str | None = None) -> list[StorageObject]:
         """All storage objects (of one plugin), in no order."""
-        found = []
-        for hba in files.names(f"{self.path}/core"):
-            kind = PLUGINS.get(hba.rpartition("_")[0])
-            if kind is None or plugin not in (None, kind):
-                continue
-            hba_path = f"{self.path}/core/{hba}"
-            with os.scandir(hba_path) as entries:
-                found += [StorageObject(f"{hba_path}/{e.name}") for e in entries if e.is_dir()]
-        return found
+        self.forget()
+        return [
+            StorageObject(f"{self.path}/core/{hba}/{name}")
+            for hba, names in self.hbas().items()
+            if plugin in (None, PLUGINS[hba.rpartition("_")[0]])
+            for name in names
+        ]
 
     def find_storage_object(self, plugin: str, name: str) -> StorageObject | None:
-        for so in self.storage_objects(plugin):
-            if so.name == name:
-                return so
+        """The storage object of that name, None if there is none."""
+        prefix = PREFIXES[plugin] + "_"
+        for hba, names in self.hbas().items():
+            if name in names and hba.startswith(prefix):
+                so = StorageObject(f"{self.path}/core/{hba}/{name}")
+                if so.exists():
+                    return so
+                self.forget()
+                return self.find_storage_object(plugin, name)
         return None
 
     def targets(self, fabric: fabrics.Fabric) -> list[Target]:
@@ -91,6 +128,9 @@ class StorageObject:
     @property
     def full_name(self) -> str:
         return f"{self.plugin}/{self.name}"
+
+    def exists(self) -> bool:
+        return Path(self.path).is_dir()
 
     def info(self) -> Info:
         return Info(files.read(f"{self.path}/info"))
@@ -221,6 +261,9 @@ class PortGroup:
         self.storage_object = storage_object
         self.name = name
         self.path = f"{storage_object.path}/alua/{name}"
+
+    def exists(self) -> bool:
+        return bool(self.name) and "/" not in self.name and Path(self.path).is_dir()
 
     def state_name(self) -> str:
         state = int(files.read_or(f"{self.path}/alua_access_state", "0"))
@@ -398,6 +441,11 @@ class MappedLun:
     def lun(self) -> Lun | None:
         number = self.lun_number()
         return None if number is None else Lun(self.acl.tpg, number)
+
+    def storage_object(self) -> StorageObject | None:
+        """What is behind it, None if a link on the way is gone."""
+        lun = self.lun()
+        return None if lun is None else lun.storage_object()
 
     def write_protected(self) -> bool:
         return files.read_or(f"{self.path}/write_protect", "0") not in ("0", "")

@@ -39,7 +39,6 @@ from isadmin.lio.objects import (
 
 MAX_MAPPED_LUN = 4294967295
 MAX_TPGT = 65535
-KERNEL_CONFIGFS = "/sys/kernel/config/"
 
 
 class _MappedLUN(rtslib.MappedLUN):  # type: ignore[misc]
@@ -141,7 +140,7 @@ def _create_storage_object(lio: Lio, plugin: str, name: str, create: Callable[[i
         raise UsageError(f"Bad name '{name}'", "a storage object's name has no blanks and no /")
     if lio.find_storage_object(plugin, name) is not None:
         raise IsadminError(f"Storage object {plugin}/{name} exists")
-    used = [number for so in files.names(f"{lio.path}/core") if (number := _hba_number(so)) is not None]
+    used = [number for hba in lio.hbas() if (number := _hba_number(hba)) is not None]
     index = lowest_free(sorted(used))
     # rtslib remembers the numbers it gave; ours are not among them.
     tcm.bs_cache.clear()
@@ -203,17 +202,11 @@ def delete_port_group(group: PortGroup) -> None:
 # Targets and portal groups
 
 
-def _rts_fabric(lio: Lio, fabric: Fabric) -> Any:
+def load_fabric(fabric: Fabric) -> Any:
     """rtslib's fabric with its directory made; the kernel's module is loaded for it if need be."""
-    path = Path(lio.path, fabric.dirname)
-    if not path.is_dir():
-        try:
-            path.mkdir()
-        except OSError as error:
-            if not lio.path.startswith(KERNEL_CONFIGFS):
-                raise IsadminError(f"This target has no fabric {fabric.name}") from error
-    with attempting(f"Could not load the fabric {fabric.name}"):
-        module = fabric.rtslib()
+    module = fabric.rtslib()
+    absent = {errno.EINVAL: ("this target does not have it", "")}
+    with attempting(f"Could not load the fabric {fabric.name}", absent):
         module._check_self()
     return module
 
@@ -228,7 +221,7 @@ def normalized_wwn(fabric: Fabric, wwn: str) -> str:
 
 def create_target(lio: Lio, fabric: Fabric, wwn: str | None = None) -> Target:
     """A target; without a name, one is made up."""
-    module = _rts_fabric(lio, fabric)
+    module = load_fabric(fabric)
     if wwn is not None:
         wwn = normalized_wwn(fabric, "naa.5" + wwn[5:] if wwn.startswith("naa.6") else wwn)
         if Path(lio.path, fabric.dirname, fabric.wwn_directory(wwn)).is_dir():
@@ -370,19 +363,30 @@ def create_portal(tpg: Tpg, address: str, port: int) -> Portal:
     portal = Portal(tpg, address, port)
     if portal.exists():
         raise IsadminError(f"Portal {portal.name} exists in tpg{tpg.tag} of {tpg.target.wwn}")
+    what = f"Could not create portal {portal.name}"
     try:
         rtslib.NetworkPortal(_rts_tpg(tpg), address, port, "create")
     except (OSError, RTSLibError) as error:
-        what = f"Could not create portal {portal.name}"
-        raise explain(what, error, {errno.EINVAL: _portal_conflict(portal)}) from error
+        other = _in_the_way(portal)
+        if other is not None:
+            where = f"tpg{other.tpg.tag} of {other.tpg.target.wwn}"
+            raise PortalConflictError(
+                f"{what}: {other.name} in {where} is in its way", "delete that one or take another port"
+            ) from error
+        unknown = ("the address and port are in use or not acceptable", "ss -tlnp shows who listens")
+        raise explain(what, error, {errno.EINVAL: unknown}) from error
     return portal
+
+
+class PortalConflictError(IsadminError):
+    """Another portal of this target's host keeps this one from listening."""
 
 
 WILDCARDS = ("0.0.0.0", "[::0]", "[::]")  # noqa: S104 - names of what the user may ask for
 
 
-def _portal_conflict(portal: Portal) -> tuple[str, str]:
-    """Why the kernel says EINVAL: it says so for every conflict (measured: kernel 6.1)."""
+def _in_the_way(portal: Portal) -> Portal | None:
+    """The portal with which this one conflicts: LIO says EINVAL for every conflict (kernel 6.1)."""
     lio, fabric, wwn = portal.tpg.target.lio, portal.tpg.fabric, portal.tpg.target.wwn
     wild = portal.address in WILDCARDS
     for target in lio.targets(fabric):
@@ -390,9 +394,8 @@ def _portal_conflict(portal: Portal) -> tuple[str, str]:
             same = other.address == portal.address
             other_wild = other.address in WILDCARDS
             if wild != other_wild or (wild and not same) or (same and target.wwn == wwn):
-                where = f"tpg{other.tpg.tag} of {target.wwn}"
-                return f"{other.name} in {where} is in its way", "delete that one or take another port"
-    return "the address and port are in use or not acceptable", "ss -tlnp shows who listens"
+                return other
+    return None
 
 
 def delete_portal(portal: Portal) -> None:

@@ -1,0 +1,389 @@
+"""/backstores: the plugins that storage objects come from, and how each is created."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import struct
+from contextlib import suppress
+from pathlib import Path
+
+from isadmin.errors import IsadminError, UsageError
+from isadmin.lio import files
+from isadmin.lio.explain import attempting
+from isadmin.lio.objects import StorageObject, is_block_device
+from isadmin.shell.node import Node, Summary
+from isadmin.shell.nodes.base import LioNode
+from isadmin.shell.nodes.sizes import parse_size
+from isadmin.shell.nodes.storage_objects import StorageObjectNode, save_part
+from isadmin.shell.suggest import paths_like
+
+BLKROGET = 0x125E
+FD_MAX_DEV_NAME = 255
+"""The kernel cuts a longer path without a word (target_core_file.h: 256 with the NUL)."""
+SECTOR = 512
+
+SIZES = """
+        SIZE SYNTAX
+        ===========
+        A number of bytes, or a number with a unit, in powers of 1024:
+            - k, kB, KiB
+            - M, MB, MiB
+            - G, GB, GiB
+            - T, TB, TiB
+"""
+
+
+class Backstores(LioNode):
+    """/backstores."""
+
+    def __init__(self, parent: Node) -> None:
+        super().__init__("backstores", parent)
+
+    def make_children(self) -> None:
+        for kind in (PscsiBackstore, RamdiskBackstore, FileioBackstore, BlockBackstore):
+            kind(self)
+
+    def summary(self) -> Summary:
+        return "", None
+
+
+class Backstore(LioNode):
+    """/backstores/<plugin>."""
+
+    plugin: str
+
+    def __init__(self, parent: Node) -> None:
+        super().__init__(self.plugin, parent)
+
+    def make_children(self) -> None:
+        for so in self.lio.storage_objects(self.plugin):
+            StorageObjectNode(self, so)
+
+    def find_child(self, name: str) -> Node | None:
+        so = self.lio.find_storage_object(self.plugin, name)
+        return None if so is None else StorageObjectNode(self, so)
+
+    def summary(self) -> Summary:
+        return f"Storage Objects: {len(self.children)}", None
+
+    def ui_command_delete(self, name: str, save: str | None = None) -> None:
+        """
+        Deletes a storage object, and first the LUNs that export it. Files and devices keep their
+        data; the contents of a ramdisk are lost. With save=true the saved configuration forgets
+        it too.
+
+        EXAMPLE
+        =======
+        delete mystorage
+        ----------------
+        Deletes the storage object mystorage and all its LUNs.
+
+        SEE ALSO
+        ========
+        create
+        """
+        saving = self.flag(save, False)
+        so = self.lio.find_storage_object(self.plugin, name)
+        if so is None:
+            raise IsadminError(f"No storage object named {name}.")
+        from isadmin.lio import write
+
+        for lun in write.delete_storage_object(self.lio, so):
+            self.say(f"Deleted LUN {lun.number} of {lun.tpg.target.wwn} tpg{lun.tpg.tag}.")
+        self.say(f"Deleted storage object {name}.")
+        if saving:
+            save_part(self, so)
+
+    def ui_complete_delete(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
+        if current_param == "name":
+            return [child.name for child in self.sorted_children()]
+        return ["true", "false"]
+
+    def check_name(self, name: str) -> None:
+        """Refuse a name that no storage object can have, or that one has. Raises IsadminError."""
+        if not name or any(c in name for c in "/ \t\n"):
+            raise UsageError(f"Bad name '{name}'", "a storage object's name has no blanks and no /")
+        if len(name.encode()) > 255:
+            raise UsageError("The name is too long", "at most 255 bytes")
+        if self.lio.find_storage_object(self.plugin, name) is not None:
+            raise IsadminError(f"Storage object {self.plugin}/{name} exists")
+
+    def adopt(self, so: StorageObject) -> StorageObjectNode:
+        """The node of a new storage object, which shows its name as its model if so preferred."""
+        if self.shell.preferences.flag("export_backstore_name_as_model"):
+            try:
+                with attempting("Cannot export the name as the model"):
+                    files.write(f"{so.path}/attrib/emulate_model_alias", "1")
+            except IsadminError as error:
+                from isadmin.lio import write
+
+                write.delete_storage_object(self.lio, so)
+                error.remedy = "set global export_backstore_name_as_model=false"
+                raise
+        return StorageObjectNode(self, so)
+
+
+class FileioBackstore(Backstore):
+    """/backstores/fileio."""
+
+    plugin = "fileio"
+
+    def ui_command_create(
+        self,
+        name: str,
+        file_or_dev: str,
+        size: str | None = None,
+        write_back: str | None = None,
+        sparse: str | None = None,
+        wwn: str | None = None,
+    ) -> Node | None:
+        caching = self.flag(write_back, True)
+        hole = self.flag(sparse, True)
+        self.check_name(name)
+        path = check_path(file_or_dev)
+        check_unused(self, path)
+        made = False
+        bytes_ = None
+        if is_block_device(path):
+            if size:
+                self.say("Block device, size parameter ignored")
+            self.say("Note: block backstore preferred for best results")
+        elif Path(path).is_file():
+            bytes_ = Path(path).stat().st_size
+            if size and parse_size(size) != bytes_:
+                self.say(f"{file_or_dev} exists, using its size ({bytes_} bytes) instead")
+            check_blocks(bytes_, file_or_dev)
+        elif Path(path).exists():
+            raise IsadminError(f"Path {file_or_dev} exists but is not a file")
+        elif not size:
+            raise UsageError("Attempting to create file for new fileio backstore, need a size")
+        else:
+            bytes_ = check_blocks(parse_size(size), "a size")
+            self._make_file(path, bytes_, sparse=hole)
+            made = True
+        from isadmin.lio import write
+
+        try:
+            so = write.create_fileio(self.lio, name, path, bytes_, write_back=caching, wwn=wwn)
+            node = self.adopt(so)
+        except IsadminError:
+            if made:
+                Path(path).unlink()
+            raise
+        self.say(f"Created fileio {name} with size {so.size()}")
+        return self.new_node(node)
+
+    ui_command_create.__doc__ = f"""
+        Creates a storage object that keeps its data in a file, or uses a block device through the
+        page cache. "file_or_dev" is the path of either. A file that does not exist is made, with
+        "size", which is not needed otherwise: a file or device that exists keeps its own. A file's
+        size is a multiple of 512.
+
+        "write_back", true by default, tells initiators of a volatile write cache, which is faster.
+        With write_back=false every write is on the medium before it is answered. "sparse", true by
+        default, makes a new file without allocating its space. "wwn" is the unit serial number;
+        one is made up if it is omitted.
+{SIZES}
+        SEE ALSO
+        ========
+        delete
+        """
+
+    def _make_file(self, path: str, size: int, *, sparse: bool) -> None:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise IsadminError(f"Could not open {path}: {error.strerror}") from error
+        try:
+            if sparse:
+                os.ftruncate(descriptor, size)
+            else:
+                self.say(f"Writing {size} bytes")
+                os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            Path(path).unlink()
+            raise IsadminError(f"Could not expand file to {size} bytes: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
+
+    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
+        if current_param in ("write_back", "sparse"):
+            return ["true", "false"]
+        return paths_like(text) if current_param == "file_or_dev" else []
+
+
+class BlockBackstore(Backstore):
+    """/backstores/block."""
+
+    plugin = "block"
+
+    def ui_command_create(
+        self,
+        name: str,
+        dev: str,
+        readonly: str | None = None,
+        wwn: str | None = None,
+        exclusive: str | None = None,
+    ) -> Node | None:
+        """
+        Creates a storage object over a block device: a disk, a partition, a logical volume. "dev" is
+        its path. A device that is read-only makes a read-only storage object; readonly=true makes
+        one of any device. "exclusive", true by default, keeps others from using the device; only
+        new kernels can do without. "wwn" is the unit serial number; one is made up if it is
+        omitted.
+
+        SEE ALSO
+        ========
+        delete
+        """
+        write_protected = self.flag(readonly, False)
+        alone = self.flag(exclusive, True)
+        self.check_name(name)
+        path = check_path(dev)
+        if not Path(path).exists():
+            raise IsadminError(f"Could not open {dev}", "there is no such device")
+        if not is_block_device(path):
+            raise IsadminError(f"{dev} is not a block device", "files are for /backstores/fileio")
+        check_unused(self, path)
+        if readonly is None:
+            write_protected = is_readonly(path)
+        if alone:
+            check_idle(path)
+        from isadmin.lio import write
+
+        so = write.create_block(self.lio, name, path, readonly=write_protected, exclusive=alone, wwn=wwn)
+        node = self.adopt(so)
+        self.say(f"Created block storage object {name} using {dev}.")
+        return self.new_node(node)
+
+    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
+        if current_param in ("readonly", "exclusive"):
+            return ["true", "false"]
+        return paths_like(text, stat.S_IFBLK) if current_param == "dev" else []
+
+
+class RamdiskBackstore(Backstore):
+    """/backstores/ramdisk."""
+
+    plugin = "ramdisk"
+
+    def ui_command_create(
+        self, name: str, size: str, nullio: str | None = None, wwn: str | None = None
+    ) -> Node | None:
+        nothing = self.flag(nullio, False)
+        self.check_name(name)
+        bytes_ = parse_size(size)
+        from isadmin.lio import write
+
+        so = write.create_ramdisk(self.lio, name, bytes_, nullio=nothing, wwn=wwn)
+        node = self.adopt(so)
+        self.say(f"Created ramdisk {name} with size {size}.")
+        if so.size() != bytes_:
+            self.say(f"Note: rounded to pages, {so.size()} bytes")
+        return self.new_node(node)
+
+    ui_command_create.__doc__ = f"""
+        Creates a storage object in memory, which is lost when it is deleted or the target ends.
+        "size" is rounded to pages. With nullio=true there is not even memory: what is written is
+        forgotten; for measuring. "wwn" is the unit serial number; one is made up if it is
+        omitted.
+{SIZES}
+        SEE ALSO
+        ========
+        delete
+        """
+
+    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
+        return ["true", "false"] if current_param == "nullio" else []
+
+
+class PscsiBackstore(Backstore):
+    """/backstores/pscsi."""
+
+    plugin = "pscsi"
+
+    def ui_command_create(self, name: str, dev: str) -> Node | None:
+        """
+        Creates a storage object that passes SCSI commands through to a SCSI device of this host.
+        "dev" is its path (best one in /dev/disk/by-id, which stays the same), or its address in
+        the form H:C:T:L.
+
+        SEE ALSO
+        ========
+        delete
+        """
+        self.check_name(name)
+        path = dev if dev.count(":") == 3 and "/" not in dev else check_path(dev)
+        if is_block_device(path):
+            self.say("Note: block backstore recommended for SCSI block devices")
+        from isadmin.lio import write
+
+        so = write.create_pscsi(self.lio, name, path)
+        self.say(f"Created pscsi storage object {name} using {dev}")
+        return self.new_node(StorageObjectNode(self, so))
+
+    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
+        return paths_like(text, stat.S_IFBLK) if current_param == "dev" else []
+
+
+def check_path(text: str) -> str:
+    """An absolute path that LIO will take. Raises UsageError."""
+    path = str(Path(text).expanduser().absolute()) if text else ""
+    if not path or "\0" in path or "\n" in path or "," in path:
+        raise UsageError(f"Bad path '{text}'", "LIO's control file takes no commas and no newlines")
+    if len(path.encode()) > FD_MAX_DEV_NAME:
+        raise UsageError(f"The path {path[:40]}... is too long", f"at most {FD_MAX_DEV_NAME} bytes")
+    return path
+
+
+def check_unused(node: LioNode, path: str) -> None:
+    """Refuse a file or device that another storage object has. Raises IsadminError."""
+    try:
+        wanted = Path(path).stat()
+    except OSError:
+        return
+    for plugin in ("fileio", "block"):
+        for so in node.lio.storage_objects(plugin):
+            with suppress(OSError):
+                if os.path.samestat(wanted, Path(so.udev_path()).stat()):
+                    raise IsadminError(f"storage object for {path} already exists: {so.name}")
+
+
+def check_blocks(size: int, what: str) -> int:
+    """Refuse a size that is no whole number of blocks. Raises UsageError."""
+    if size < SECTOR:
+        raise UsageError(f"{what} of {size} bytes is too small", f"a disk has at least {SECTOR} bytes")
+    if size % SECTOR:
+        raise UsageError(
+            f"{what} of {size} bytes is not a whole number of {SECTOR}-byte blocks",
+            f"{size // SECTOR * SECTOR} or {(size // SECTOR + 1) * SECTOR} would be",
+        )
+    return size
+
+
+def check_idle(path: str) -> None:
+    """Refuse a device that is mounted or otherwise taken. Raises IsadminError."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        raise IsadminError(
+            f"Device {path} is in use or cannot be opened: {error.strerror}",
+            "unmount it, or stop what has it open",
+        ) from error
+
+
+def is_readonly(path: str) -> bool:
+    """Whether the kernel holds a block device for read-only. Raises IsadminError if it cannot be opened."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise IsadminError(f"Could not open {path}: {error.strerror}") from error
+    try:
+        answer = fcntl.ioctl(descriptor, BLKROGET, b"\0" * 4)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return bool(struct.unpack("i", answer)[0])

@@ -1,0 +1,120 @@
+"""What the nodes over LIO's objects share: the configuration they show, and the groups made of files."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import ClassVar
+
+from isadmin.errors import UsageError
+from isadmin.lio import files
+from isadmin.lio.attributes import TABLES, Attribute, find
+from isadmin.lio.explain import attempting
+from isadmin.lio.objects import Lio
+from isadmin.shell.language import MASK
+from isadmin.shell.node import Node
+
+_DIRECTORIES = {"attribute": "attrib", "parameter": "param"}
+
+
+class LioNode(Node):
+    """A node that shows something of the configuration."""
+
+    @property
+    def lio(self) -> Lio:
+        """The configuration that this tree shows."""
+        return self.shell.lio
+
+    def flag(self, text: str | None, default: bool) -> bool:
+        """A command's true|false parameter; 1|0 and yes|no will do. Raises UsageError."""
+        if text is None:
+            return default
+        word = text.lower()
+        if word in ("true", "1", "yes"):
+            return True
+        if word in ("false", "0", "no"):
+            return False
+        raise UsageError(f"Syntax error, '{text}' is not true|false.")
+
+
+class ObjectNode(LioNode):
+    """A node over one object, whose `attribute` and `parameter` groups are the files of attrib/ and param/.
+
+    What is there is listed when it is asked for: making a node reads nothing.
+    """
+
+    owner: ClassVar[str] = ""
+    """The kind of object in attributes.TABLES."""
+
+    def paths(self) -> list[str]:
+        """The object's directory; an ACL group has several: the first is read, all are written."""
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, object]:
+        """What `info` shows."""
+        raise NotImplementedError
+
+    def define_groups(self) -> None:
+        for group, directory in _DIRECTORIES.items():
+            for name in sorted(files.names(f"{self.paths()[0]}/{directory}")):
+                entry = self._entry(group, name)
+                self.define_config_group_param(group, name, entry.type, entry.meaning, entry.writable)
+
+    def _entry(self, group: str, name: str) -> Attribute:
+        entry = find(self.owner, group, name)
+        if entry is None:
+            # A newer kernel's: all that is known is whether it can be written.
+            path = Path(self.paths()[0], _DIRECTORIES[group], name)
+            entry = Attribute(name, "string", "", writable=bool(path.stat().st_mode & 0o200))
+        return entry
+
+    def define_table_group(self, group: str) -> None:
+        """Make a group of the attributes in the table."""
+        for entry in TABLES[self.owner, group].values():
+            self.define_config_group_param(
+                group, entry.name, entry.type, entry.meaning, entry.writable, secret=entry.secret
+            )
+
+    def ui_getgroup_attribute(self, name: str) -> str:
+        return self._get("attribute", name)
+
+    def ui_setgroup_attribute(self, name: str, value: object) -> None:
+        self._set("attribute", name, value)
+
+    def ui_getgroup_parameter(self, name: str) -> str:
+        return self._get("parameter", name)
+
+    def ui_setgroup_parameter(self, name: str, value: object) -> None:
+        self._set("parameter", name, value)
+
+    def _get(self, group: str, name: str) -> str:
+        with attempting(f"Cannot read {group} {name}"):
+            return files.read(f"{self.paths()[0]}/{_DIRECTORIES[group]}/{name}")
+
+    def _set(self, group: str, name: str, value: object) -> None:
+        entry = self._entry(group, name)
+        legal = f"it is {entry.legal()}" if entry.legal() else ""
+        if value is None:
+            raise UsageError(f"Cannot set {group} {name} to nothing", legal)
+        refused = self.why_refused(entry)
+        causes = {
+            errno.EINVAL: refused or (f"'{value}' is not accepted", legal),
+            errno.ENOSYS: (f"'{value}' is not implemented", legal),
+            errno.ENXIO: ("it cannot be changed while the storage object is in use", ""),
+            errno.EEXIST: ("pi_prot_type has to be set first", ""),
+        }
+        with attempting(f"Cannot set {group} {name}", causes):
+            for path in self.paths():
+                files.write(f"{path}/{_DIRECTORIES[group]}/{name}", str(value))
+
+    def why_refused(self, entry: Attribute) -> tuple[str, str] | None:
+        """Cause and remedy of EINVAL when it is not the value; None if that is not known."""
+        return None
+
+    def ui_command_info(self) -> None:
+        """
+        Displays what this object is, one fact a line.
+        """
+        for name, value in sorted(self.facts().items()):
+            hidden = name.endswith("password") and value and not self.shell.show_secrets
+            self.say(f"{name}: {MASK if hidden else value}")
