@@ -199,12 +199,9 @@ class Node(ConfigNode):  # type: ignore[misc]
         return method
 
     def _hint(self, command: str) -> str:
-        close = get_close_matches(command, self.list_commands(), 1)
-        if close:
-            return f"did you mean {close[0]}?"
         if any(child._name == command for child in self.children):
             return f"to go there, type {command}/"
-        return "see the commands here with `help`"
+        return _close(command, self.list_commands()) or "see the commands here with `help`"
 
     def get_completion_method(self, command: str) -> Callable[..., Iterable[str] | None] | None:
         return getattr(self, f"ui_complete_{command}", None)
@@ -636,7 +633,11 @@ class Node(ConfigNode):  # type: ignore[misc]
 @cache
 def _commands_of(kind: type) -> tuple[str, ...]:
     prefix = "ui_command_"
-    return tuple(name.removeprefix(prefix) for name in dir(kind) if name.startswith(prefix))
+    return tuple(
+        name.removeprefix(prefix)
+        for name in dir(kind)
+        if name.startswith(prefix) and callable(getattr(kind, name))
+    )
 
 
 @cache

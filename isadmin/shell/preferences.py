@@ -199,9 +199,11 @@ class Preferences:
         """Change one preference, here and in the user's file. Raises IsadminError if that fails."""
         if self.user_file is not None:
             try:
-                before = self.user_file.read_text()
-            except FileNotFoundError:
+                before = self.user_file.read_text(encoding="utf-8")
+            except (FileNotFoundError, NotADirectoryError):
                 before = "# isadmin's preferences; `isadmin get global` explains each.\n"
+            except (OSError, UnicodeDecodeError) as error:
+                raise IsadminError(f"Cannot read {self.user_file}: {error}") from error
             _write(self.user_file, _edited(before, name, value))
         self._values[name] = value
 
