@@ -70,6 +70,8 @@ class Host:
             for module in (rtslib.root, rtslib.fabric):
                 module.modprobe = _no_module
             rtslib.root.mount_configfs = _no_mount
+            # rtslib would set /etc/target, whose existence says nothing about this target.
+            rtslib.root.RTSRoot._preferred_dbroot = (self.path / "dbroot").read_text().strip()
 
     def loads_modules(self) -> bool:
         """Is this really the kernel's configfs, and not the userspace target shown in its place?"""
