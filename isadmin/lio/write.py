@@ -25,6 +25,7 @@ from isadmin.lio.explain import attempting, explain
 from isadmin.lio.fabrics import Fabric
 from isadmin.lio.objects import (
     MAX_LUN,
+    PREFIXES,
     Lio,
     Lun,
     MappedLun,
@@ -147,6 +148,11 @@ def _create_storage_object(lio: Lio, plugin: str, name: str, create: Callable[[i
     try:
         created = create(index)
     except (OSError, RTSLibError) as error:
+        # rtslib cleans up, unless what failed is something that its cleaning up needs.
+        hba = Path(lio.path, "core", f"{PREFIXES[plugin]}_{index}")
+        for leftover in (hba / name, hba):
+            with suppress(OSError):
+                leftover.rmdir()
         raise explain(what, error, _STORAGE_CAUSES) from error
     return StorageObject(str(created.path))
 
@@ -370,16 +376,18 @@ def create_portal(tpg: Tpg, address: str, port: int) -> Portal:
         other = _in_the_way(portal)
         if other is not None:
             where = f"tpg{other.tpg.tag} of {other.tpg.target.wwn}"
-            raise PortalConflictError(
-                f"{what}: {other.name} in {where} is in its way", "delete that one or take another port"
-            ) from error
+            raise PortalConflictError(what, f"{other.name} in {where}") from error
         unknown = ("the address and port are in use or not acceptable", "ss -tlnp shows who listens")
         raise explain(what, error, {errno.EINVAL: unknown}) from error
     return portal
 
 
 class PortalConflictError(IsadminError):
-    """Another portal of this target's host keeps this one from listening."""
+    """Another portal, `other_name`, keeps this one from listening."""
+
+    def __init__(self, what: str, other_name: str) -> None:
+        super().__init__(f"{what}: {other_name} is in its way", "delete that one or take another port")
+        self.other_name = other_name
 
 
 WILDCARDS = ("0.0.0.0", "[::0]", "[::]")  # noqa: S104 - names of what the user may ask for

@@ -146,14 +146,15 @@ class FileioBackstore(Backstore):
         check_unused(self, path)
         made = False
         bytes_ = None
+        news = []
         if is_block_device(path):
             if size:
-                self.say("Block device, size parameter ignored")
-            self.say("Note: block backstore preferred for best results")
+                news.append("Block device, size parameter ignored")
+            news.append("Note: block backstore preferred for best results")
         elif Path(path).is_file():
             bytes_ = Path(path).stat().st_size
             if size and parse_size(size) != bytes_:
-                self.say(f"{file_or_dev} exists, using its size ({bytes_} bytes) instead")
+                news.append(f"{file_or_dev} exists, using its size ({bytes_} bytes) instead")
             check_blocks(bytes_, file_or_dev)
         elif Path(path).exists():
             raise IsadminError(f"Path {file_or_dev} exists but is not a file")
@@ -161,8 +162,10 @@ class FileioBackstore(Backstore):
             raise UsageError("Attempting to create file for new fileio backstore, need a size")
         else:
             bytes_ = check_blocks(parse_size(size), "a size")
-            self._make_file(path, bytes_, sparse=hole)
+            make_file(path, bytes_, sparse=hole)
             made = True
+            if not hole:
+                news.append(f"Writing {bytes_} bytes")
         from isadmin.lio import write
 
         try:
@@ -172,7 +175,8 @@ class FileioBackstore(Backstore):
             if made:
                 Path(path).unlink()
             raise
-        self.say(f"Created fileio {name} with size {so.size()}")
+        for line in (*news, f"Created fileio {name} with size {so.size()}"):
+            self.say(line)
         return self.new_node(node)
 
     ui_command_create.__doc__ = f"""
@@ -190,23 +194,6 @@ class FileioBackstore(Backstore):
         ========
         delete
         """
-
-    def _make_file(self, path: str, size: int, *, sparse: bool) -> None:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise IsadminError(f"Could not open {path}: {error.strerror}") from error
-        try:
-            if sparse:
-                os.ftruncate(descriptor, size)
-            else:
-                self.say(f"Writing {size} bytes")
-                os.posix_fallocate(descriptor, 0, size)
-        except OSError as error:
-            Path(path).unlink()
-            raise IsadminError(f"Could not expand file to {size} bytes: {error.strerror}") from error
-        finally:
-            os.close(descriptor)
 
     def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
         if current_param in ("write_back", "sparse"):
@@ -316,11 +303,11 @@ class PscsiBackstore(Backstore):
         """
         self.check_name(name)
         path = dev if dev.count(":") == 3 and "/" not in dev else check_path(dev)
-        if is_block_device(path):
-            self.say("Note: block backstore recommended for SCSI block devices")
         from isadmin.lio import write
 
         so = write.create_pscsi(self.lio, name, path)
+        if is_block_device(path):
+            self.say("Note: block backstore recommended for SCSI block devices")
         self.say(f"Created pscsi storage object {name} using {dev}")
         return self.new_node(StorageObjectNode(self, so))
 
@@ -349,6 +336,24 @@ def check_unused(node: LioNode, path: str) -> None:
             with suppress(OSError):
                 if os.path.samestat(wanted, Path(so.udev_path()).stat()):
                     raise IsadminError(f"storage object for {path} already exists: {so.name}")
+
+
+def make_file(path: str, size: int, *, sparse: bool) -> None:
+    """A new file of zeroes; its space is allocated unless it is sparse. Raises IsadminError."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise IsadminError(f"Could not open {path}: {error.strerror}") from error
+    try:
+        if sparse:
+            os.ftruncate(descriptor, size)
+        else:
+            os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        Path(path).unlink()
+        raise IsadminError(f"Could not expand {path} to {size} bytes: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
 
 
 def check_blocks(size: int, what: str) -> int:

@@ -59,13 +59,13 @@ class Portals(LioNode):
         for other in self.tpg.portals():
             if other.port == port and same_address(other.address, address):
                 raise IsadminError(f"Portal {other.name} exists in {self._where()}")
+        from isadmin.lio import write
+
+        portal = write.create_portal(self.tpg, bracketed(address), port)
         if port == DEFAULT_PORT:
             self.say(f"Using default IP port {port}")
         if is_wildcard(address):
             self.say(f"Binding to INADDR_ANY ({address})")
-        from isadmin.lio import write
-
-        portal = write.create_portal(self.tpg, bracketed(address), port)
         if not is_on_this_host(address):
             self.warn(f"{address} is not an address of this host now: the portal works once it is")
         self.say(f"Created network portal {address}:{port}.")

@@ -190,7 +190,7 @@ class Root(Node):
         saveconfig restoreconfig
         """
         if not (self.ui_eval_param(confirm, "bool", False) or self.shell.assume_yes):
-            raise UsageError("As a precaution, confirm=True needs to be set", "or give the option -y")
+            raise UsageError("As a precaution, confirm=True needs to be set", "add confirm=true, or the option -y")
         saved.clear(self.shell.host)
         self.get_root().refresh()
         self.say("All configuration cleared")

@@ -244,7 +244,7 @@ def _add_default_portal(node: ObjectNode, tpg: Tpg) -> list[str]:
     try:
         write.create_portal(tpg, bracketed(address), port)
     except write.PortalConflictError as error:
-        return [f"Default portal not created. {error}."]
+        return [f"Default portal not created: {error.other_name} is in its way."]
     except IsadminError as error:
         error.remedy = "set global default_portal=... or auto_add_default_portal=false"
         raise
