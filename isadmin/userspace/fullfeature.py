@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from isadmin.userspace.iscsi.codes import (
     ResponseFlag,
     TaskAttribute,
 )
-from isadmin.userspace.iscsi.errors import ProtocolError
+from isadmin.userspace.iscsi.errors import DataError, ProtocolError
 from isadmin.userspace.iscsi.pdu import (
     DATA_IN,
     DATA_OUT,
@@ -92,6 +93,7 @@ class Task:
         "lun",
         "numbered",
         "on_end",
+        "over",
         "pooled",
         "reserved",
         "transfer",
@@ -130,6 +132,7 @@ class Task:
         self.pooled = False
         """In a pool thread."""
         self.aborted = False
+        self.over = False
         self.on_end: list[Callable[[], None]] = []
         """Who waits for an aborted task to be really over."""
 
@@ -314,7 +317,7 @@ class FullFeature:
         if task.waiting or transfer.unsolicited_open:
             return
         if len(task.buffer) < transfer.length:
-            if not self.server.reserve(transfer.length, lambda: self._granted(task)):
+            if not self.server.reserve(transfer.length, partial(self._granted, task, transfer)):
                 task.waiting = True
                 return
             self._enlarge(task, transfer)
@@ -325,13 +328,11 @@ class FullFeature:
             self._send(R2T(task.lun, task.itt, ttt, *self._numbers(), transfer.r2t_sn, offset, length))
             transfer.sent_r2t(ttt, offset, length)
 
-    def _granted(self, task: Task) -> None:
+    def _granted(self, task: Task, transfer: Transfer) -> None:
         task.waiting = False
-        transfer = task.transfer
-        if task.aborted or transfer is None or self.connection.closed:
+        if task.over or self.connection.closed:
             # It no longer wants what it waited for.
-            size = transfer.length if transfer is not None else 0
-            self.server.loop.call_soon(self.server.release, size)
+            self.server.loop.call_soon(self.server.release, transfer.length)
             return
         self._enlarge(task, transfer)
         self._ask(task)
@@ -358,11 +359,27 @@ class FullFeature:
         transfer = task.transfer
         assert transfer is not None
         length = len(data)
-        transfer.accept(ttt, offset, length, data_sn, bool(flags & 0x80))
+        if not self._accept(task, transfer, ttt, offset, length, data_sn, flags):
+            return
         keep = min(length, len(task.buffer) - offset)
         if keep > 0:
             memoryview(task.buffer)[offset : offset + keep] = data[:keep]
         self._ask(task)
+
+    def _accept(
+        self, task: Task, transfer: Transfer, ttt: int, offset: int, length: int, data_sn: int, flags: int
+    ) -> bool:
+        """Take note of a Data-Out PDU. False when it does not fit its sequence: the command has ended."""
+        try:
+            transfer.accept(ttt, offset, length, data_sn, bool(flags & 0x80))
+        except DataError as error:
+            log.info("command from %s failed: %s", self.connection.peer, error)
+            task.command.check(
+                CheckCondition(SenseKey.ABORTED_COMMAND, Asc.PROTOCOL_SERVICE_CRC_ERROR), descriptor=False
+            )
+            self._finish(task)
+            return False
+        return True
 
     def data_out(self, position: int, end: int) -> int:
         """The Data-Out PDU at `position` of the receive buffer, without digests; the position after it, or -1
@@ -386,9 +403,10 @@ class FullFeature:
         assert transfer is not None
         if not whole and offset + lengths > len(task.buffer):
             return -1
-        transfer.accept(ttt, offset, lengths, data_sn, bool(flags & 0x80))
-        keep = min(lengths, len(task.buffer) - offset)
+        if not self._accept(task, transfer, ttt, offset, lengths, data_sn, flags):
+            return stop if whole else -1
         if whole:
+            keep = min(lengths, len(task.buffer) - offset)
             if keep > 0:
                 memoryview(task.buffer)[offset : offset + keep] = server.view[start : start + keep]
             self._ask(task)
@@ -400,7 +418,7 @@ class FullFeature:
         return end
 
     def _arrived(self, task: Task) -> None:
-        if not task.aborted:
+        if not task.over:
             self._ask(task)
 
     def _collected(self, task: Task) -> None:
@@ -433,7 +451,7 @@ class FullFeature:
             self.server.parked[command] = task
 
     def _start_late(self, task: Task) -> None:
-        if not task.aborted and not self.connection.closed:
+        if not task.over and not self.connection.closed:
             self._start(task)
             self.server.flush_soon(self.connection)
 
@@ -553,7 +571,9 @@ class FullFeature:
 
     def forget(self, task: Task) -> None:
         """The task is over: what it held is free again."""
-        self.tasks.pop(task.itt, None)
+        task.over = True
+        if self.tasks.get(task.itt) is task:
+            del self.tasks[task.itt]
         if task.numbered:
             task.numbered = False
             self.session.outstanding -= 1

@@ -72,7 +72,6 @@ class Target:
         self._lun_counters: dict[Lun, Counters] = {}
         self._mapped_counters: dict[MappedLun, Counters] = {}
         self._login_counters: dict[TargetNode, LoginCounters] = {}
-        self._enabled: dict[object, int] = {}
         self._cut_off: set[tuple[str, bytes, Tpg]] = set()
         """Initiator ports whose session ended without a logout: the next one hears I_T NEXUS LOSS."""
 
@@ -102,10 +101,7 @@ class Target:
     # Units
 
     def open_unit(self, device: Device) -> LogicalUnit:
-        number = self._enabled.get(device.hba, 0)
-        unit = LogicalUnit(device, open_storage(device, number))
-        self._enabled[device.hba] = number + 1
-        return unit
+        return LogicalUnit(device, open_storage(device))
 
     def close_unit(self, device: Device) -> None:
         unit = device.unit

@@ -3,6 +3,7 @@
 IscsiError
   ProtocolError        the peer broke RFC 7143: the PDU is rejected (reason), or the connection is closed
     DigestError        a header or data digest does not match
+    DataError          write data that is not what was asked for: its command fails, no more
   LoginError           the login ends with a status class and detail
 """
 
@@ -28,6 +29,11 @@ class DigestError(ProtocolError):
 
     def __init__(self, what: str) -> None:
         super().__init__(what, RejectReason.DATA_DIGEST_ERROR)
+
+
+class DataError(ProtocolError):
+    """Data-Out that does not fit its sequence (section 7.9): some of it must be missing. Without recovery the
+    command ends with PROTOCOL SERVICE CRC ERROR, and the connection goes on."""
 
 
 class LoginError(IscsiError):

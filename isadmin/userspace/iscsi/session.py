@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from isadmin.userspace.iscsi.codes import RESERVED_TAG, RejectReason
-from isadmin.userspace.iscsi.errors import ProtocolError
+from isadmin.userspace.iscsi.codes import RESERVED_TAG
+from isadmin.userspace.iscsi.errors import DataError, ProtocolError
 from isadmin.userspace.iscsi.keys import Parameters
 
 _HALF = 1 << 31
@@ -133,6 +133,7 @@ class Transfer:
         "unsolicited_end",
         "unsolicited_next",
         "unsolicited_open",
+        "unsolicited_sn",
     )
 
     def __init__(
@@ -142,6 +143,7 @@ class Transfer:
         self.expected = expected
         self.received = min(immediate, length)
         self.unsolicited_next = immediate
+        self.unsolicited_sn = 0
         self.unsolicited_end = min(first_burst, expected)
         self.unsolicited_open = more_unsolicited
         if immediate > self.unsolicited_end:
@@ -170,31 +172,36 @@ class Transfer:
         self.r2t_sn += 1
 
     def accept(self, ttt: int, offset: int, length: int, data_sn: int, final: bool) -> None:
-        """Check a Data-Out PDU before its data is taken. ProtocolError when it is not what was asked for."""
+        """Check a Data-Out PDU before its data is taken. DataError when it is not what was asked for."""
         if ttt == RESERVED_TAG:
             if not self.unsolicited_open:
-                raise ProtocolError("unsolicited data that was not announced")
-            if offset != self.unsolicited_next or offset + length > self.unsolicited_end:
-                raise ProtocolError("unsolicited data out of order or beyond FirstBurstLength")
+                raise DataError("unsolicited data that was not announced")
+            if (
+                offset != self.unsolicited_next
+                or offset + length > self.unsolicited_end
+                or data_sn != self.unsolicited_sn
+            ):
+                raise DataError("unsolicited data out of order or beyond FirstBurstLength")
+            self.unsolicited_sn += 1
             self.unsolicited_next = offset + length
             self.received = self.asked = min(self.unsolicited_next, self.length)
             if final:
                 self.unsolicited_open = False
             elif self.unsolicited_next >= self.unsolicited_end:
-                raise ProtocolError("unsolicited data without its F bit")
+                raise DataError("unsolicited data without its F bit")
             return
         sequence = self._sequences.get(ttt)
         if sequence is None:
-            raise ProtocolError("data for an R2T that is not outstanding", RejectReason.INVALID_PDU_FIELD)
+            raise DataError("data for an R2T that is not outstanding")
         following, end, number = sequence
         if offset != following or offset + length > end or data_sn != number:
-            raise ProtocolError("data out of order or beyond what the R2T asked for")
+            raise DataError("data out of order or beyond what the R2T asked for")
         if final:
             if offset + length != end:
-                raise ProtocolError("less data than the R2T asked for")
+                raise DataError("less data than the R2T asked for")
             del self._sequences[ttt]
         else:
             if offset + length == end:
-                raise ProtocolError("an R2T's last data without its F bit")
+                raise DataError("an R2T's last data without its F bit")
             self._sequences[ttt] = (offset + length, end, number + 1)
         self.received += length
