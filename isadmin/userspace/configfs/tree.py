@@ -42,6 +42,8 @@ class Stat(NamedTuple):
     atime: float
     mtime: float
     ctime: float
+    blksize: int = PAGE_SIZE
+    blocks: int = 0
 
 
 @dataclass(slots=True)
