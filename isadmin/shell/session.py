@@ -138,8 +138,7 @@ class Session:
         style = render.TreeStyle(
             width, flag("tree_round_nodes"), flag("tree_status_mode"), flag("tree_show_root"), self.paint()
         )
-        for line in render.tree(top, style, depth):
-            self.say(line)
+        self.say("\n".join(render.tree(top, style, depth)))
 
     # What is run
 

@@ -25,6 +25,7 @@ class FakeHost:
         self.savefile = savefile
         self.lio = SimpleNamespace(path=str(self.path))
         self.locked = 0
+        self.saved = 0
         self.held = False
         self.busy = False
         self.allowed = True
@@ -50,6 +51,8 @@ class FakeHost:
 
 class Box(Node):
     """A place with boxes in it, as a dict of dicts says."""
+
+    reading = Node.reading | {"saveconfig"}
 
     def __init__(
         self, name: str, parent: Node | None, content: dict[str, Any], shell: Session | None = None
@@ -100,6 +103,10 @@ class Box(Node):
     def ui_command_delete(self, name: str) -> None:
         """Removes a box."""
         del self.content[name]
+
+    def ui_command_saveconfig(self) -> None:
+        """Counts."""
+        self.shell.host.saved += 1  # type: ignore[attr-defined]
 
     def ui_command_crash(self) -> None:
         """Fails as a mistake in the program would."""

@@ -1,0 +1,164 @@
+"""Keystrokes at the terminal session, through a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from isadmin.errors import IsadminError
+from isadmin.shell import repl
+from isadmin.shell.repl import Repl
+from tests.shell.trees import Shown
+
+CTRL_C, CTRL_D, UP = "\x03", "\x04", "\x1b[A"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+@contextmanager
+def typing(shown: Shown) -> Iterator[tuple[Repl, PipeInput]]:
+    with create_pipe_input() as keys:
+        yield Repl(shown.session, source=keys, screen=DummyOutput()), keys
+
+
+def typed(text: str, shown: Shown | None = None) -> Shown:
+    """A session in which these keys were typed, and then it was left."""
+    shown = shown or Shown()
+    with typing(shown) as (session, keys):
+        keys.send_text(text + CTRL_D)
+        assert session.run() == 0
+    return shown
+
+
+def printed(shown: Shown) -> list[str]:
+    return shown.stdout.getvalue().splitlines()[3:]
+
+
+def test_lines_run_where_the_session_is() -> None:
+    assert printed(typed("cd a\rpwd\r/c pwd\r..\rpwd\r")) == ["/a", "/c", "/"]
+
+
+def test_exit_leaves() -> None:
+    assert printed(typed("exit\rpwd\r")) == []
+
+
+def test_ctrl_c_clears_the_line() -> None:
+    assert printed(typed(f"nosuch{CTRL_C}pwd\r")) == ["/"]
+
+
+def test_an_error_is_one_line_and_the_session_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(typed("nosuch\rcrash\rpwd\r")) == ["/"]
+    assert capsys.readouterr().err == (
+        "Command not found nosuch: see the commands here with `help`\ncrash failed: unforeseen\n"
+    )
+
+
+def test_a_line_that_cannot_be_read_gets_a_caret(capsys: pytest.CaptureFixture[str]) -> None:
+    typed("create 'x\r")
+    assert (
+        capsys.readouterr().err == "create 'x\n       ^\nThe quote ' is never closed at column 8: close it\n"
+    )
+
+
+def test_debug_shows_where_an_error_is_from(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Shown()
+    with create_pipe_input() as keys:
+        keys.send_text(f"crash\r{CTRL_D}")
+        Repl(shown.session, debug=True, source=keys, screen=DummyOutput()).run()
+    assert "RuntimeError: unforeseen" in capsys.readouterr().err
+
+
+def test_a_paste_runs_line_by_line_to_the_first_error() -> None:
+    shown = typed("\x1b[200~cd a\npwd\n\nnosuch\npwd\npwd\x1b[201~\rpwd\r")
+    assert printed(shown) == ["/a", "/a"]
+    assert "the 2 lines after this one were not run" in shown.stderr.getvalue()
+
+
+def test_a_question_mark_asks_for_help() -> None:
+    shown = typed("create ?\r/a create ?\r?\r")
+    assert shown.stdout.getvalue().count("Makes a box.") == 2
+    assert "AVAILABLE COMMANDS" in shown.stdout.getvalue()
+
+
+def offered(text: str, shown: Shown) -> list[tuple[str, int]]:
+    found = repl._TreeCompleter(shown.session).get_completions(Document(text), CompleteEvent())
+    return [(one.text, one.start_position) for one in found]
+
+
+def test_completions_come_from_where_the_session_is() -> None:
+    shown = Shown()
+    shown.run("cd a")
+    assert offered("b1", shown) == [("b1/", -2), ("b10/", -2)]
+    assert offered("/a/b10 pw", shown) == [("pwd ", -2)]
+
+
+def test_history_is_private_and_holds_no_secret(home: Path) -> None:
+    typed("set auth password=hidden\rset auth userid=me\rset auth\tpassword='a b\r")
+    file = home / "isadmin" / "history"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "userid=me" in file.read_text()
+    assert "password" not in file.read_text()
+    again = typed(f"{UP}\r")
+    assert again.content["=userid"] == "me"
+
+
+def test_history_that_cannot_be_kept_is_no_error(home: Path) -> None:
+    (home / "isadmin").touch()
+    assert isinstance(repl._history(), repl._MemoryHistory)
+    assert printed(typed("pwd\r")) == ["/"]
+
+
+def test_leaving_saves_what_changed() -> None:
+    assert typed("ls\r", Shown(savefile=Path("/x"))).host.saved == 0
+    assert typed("create x\r", Shown(savefile=Path("/x"))).host.saved == 1
+    assert typed("create x\r").host.saved == 0
+
+
+def test_a_failed_save_is_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown(savefile=Path("/x"))
+
+    def failing(*, save: bool) -> None:
+        assert save
+        raise IsadminError("no room")
+
+    monkeypatch.setattr(shown.session, "finish", failing)
+    with typing(shown) as (session, keys):
+        keys.send_text(CTRL_D)
+        assert session.run() == 1
+
+
+def test_the_bar_says_what_is_unsaved() -> None:
+    shown = Shown()
+    with typing(shown) as (session, _):
+        assert session._toolbar() == " given target"
+        shown.run("create x")
+        assert session._toolbar().endswith("changes not saved")
+
+
+def test_interrupting_a_command_keeps_the_session() -> None:
+    shown = Shown()
+    with typing(shown) as (session, _):
+
+        def interrupted(line: str) -> None:
+            raise KeyboardInterrupt
+
+        shown.session.run_line = interrupted  # type: ignore[method-assign]
+        session.run_text("pwd")
+    assert shown.stderr.getvalue() == "warning: interrupted\n"
+
+
+def test_completion_that_fails_offers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown()
+    monkeypatch.setattr(shown.session, "_make_root", lambda session: None)
+    assert offered("pw", shown) == []
