@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 
 from isadmin.userspace.scsi.command import Command
-from isadmin.userspace.scsi.medium import CHUNK, DPO, check_dpo_fua, check_range, extent, sense_of, transfer
+from isadmin.userspace.scsi.medium import CHUNK, FUA, check_range, extent, sense_of, transfer, whole_blocks
 from isadmin.userspace.scsi.sense import (
     Asc,
     CheckCondition,
@@ -48,7 +48,7 @@ def read_6(command: Command) -> None:
 
 
 def read(command: Command) -> None:
-    command.fua = check_dpo_fua(command)
+    command.fua = bool(command.cdb[1] & FUA)
     _read(command)
 
 
@@ -76,7 +76,7 @@ def write_6(command: Command) -> None:
 
 
 def write(command: Command) -> None:
-    command.fua = check_dpo_fua(command)
+    command.fua = bool(command.cdb[1] & FUA)
     _write(command)
 
 
@@ -86,13 +86,6 @@ def _write(command: Command) -> None:
         command.blocking = command.unit.storage.blocking
         command.data_out_length = command.blocks * command.unit.block_size
         command.work = _write_work
-
-
-def whole_blocks(command: Command) -> memoryview:
-    """The Data-Out, cut to whole blocks when the initiator announced less than the CDB means."""
-    data = memoryview(command.data_out or b"")
-    size = min(len(data), command.data_out_length)
-    return data[: size - size % command.unit.block_size]
 
 
 def _write_work(command: Command) -> None:
@@ -107,7 +100,6 @@ def write_and_verify(command: Command) -> None:
     """SBC-3 5.42. BYTCHK 0 and 1 both compare what was written with what the medium then holds."""
     if command.cdb[1] & 0x04:
         raise invalid_field_in_cdb(1, 2)
-    _check_dpo(command)
     _write(command)
     if command.blocks:
         command.work = _write_and_verify_work
@@ -125,7 +117,6 @@ def verify(command: Command) -> None:
     byte_check = command.cdb[1] >> 1 & 3
     if byte_check == 2:
         raise invalid_field_in_cdb(1, 2)
-    _check_dpo(command)
     transfer(command)
     if not command.blocks:
         return
@@ -133,11 +124,6 @@ def verify(command: Command) -> None:
     if byte_check:
         command.data_out_length = unit.block_size * (command.blocks if byte_check == 1 else 1)
     command.work = (_verify_readable, _verify_equal, _verify_readable, _verify_same)[byte_check]
-
-
-def _check_dpo(command: Command) -> None:
-    if command.cdb[1] & DPO and not command.unit.dpo_fua:
-        raise invalid_field_in_cdb(1, 4)
 
 
 def _verify_readable(command: Command) -> None:

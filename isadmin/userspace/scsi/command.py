@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from isadmin.userspace.scsi.sense import CheckCondition, Status
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from isadmin.userspace.scsi.nexus import LunPath, Nexus
     from isadmin.userspace.scsi.unit import LogicalUnit
 
+DPO_AND_FUA = 0x18
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
@@ -40,13 +41,20 @@ class Flags(IntFlag):
     EXCLUSIVE = 32
     """Must not overlap any other I/O of the unit."""
     IN_STANDBY = 64
-    """Answered in ALUA state standby, and unavailable too where SPC-4 5.11.2 lists it."""
+    """Answered in ALUA state standby (SPC-4 5.11.2.4.4)."""
     FREE_SPC2 = 128
     """Never conflicts with an SPC-2 RESERVE."""
+    IN_UNAVAILABLE = 256
+    """Answered in ALUA states unavailable, offline and transitioning too."""
+    WHILE_SANITIZING = 512
+    """Answered while a sanitize operation runs (SBC-3 4.11.2)."""
+    DPO_FUA = 1024
+    """Has DPO and FUA bits, where the usage data shows them; refused when the unit has no use for them."""
 
 
 class Command:
     __slots__ = (
+        "background",
         "blocking",
         "blocks",
         "cdb",
@@ -56,12 +64,14 @@ class Command:
         "delay",
         "done",
         "exclusive",
+        "expected",
         "found",
         "fua",
         "lba",
         "nexus",
         "operation",
         "path",
+        "scratch",
         "sense",
         "status",
         "unit",
@@ -83,6 +93,12 @@ class Command:
     when the initiator announced less."""
     data_out_length: int
     """Bytes wanted from the initiator; 0: none."""
+    expected: int | None
+    """Bytes that the initiator announced to send, where the transport knows it."""
+    background: Command | None
+    """What goes on after the answer (SANITIZE with IMMED): to be gated and performed like any other
+    command, with nobody to answer to. A command whose performing has begun is always performed to its end,
+    aborted or not."""
     delay: float
     """Seconds to wait before performing (an ALUA non-optimized path)."""
     done: bool
@@ -92,10 +108,12 @@ class Command:
     lba: int
     blocks: int
     """The extent, for the commands that have one."""
+    scratch: Any
+    """What one step of the work leaves for the next."""
     fua: bool
     """The medium itself is meant: written data must be on it before the answer."""
 
-    def __init__(self, nexus: Nexus, found: LunPath | None, cdb: bytes) -> None:
+    def __init__(self, nexus: Nexus, found: LunPath | None, cdb: bytes, expected: int | None = None) -> None:
         self.nexus = nexus
         self.found = found
         if found is not None:
@@ -107,6 +125,8 @@ class Command:
         self.data_in = b""
         self.data_out = None
         self.data_out_length = 0
+        self.expected = expected
+        self.background = None
         self.delay = 0.0
         self.done = False
         self.blocking = False
@@ -150,5 +170,12 @@ class Operation:
     flags: Flags
     timeout: int = 30
     """Recommended command timeout, seconds."""
-    emulated_by: str = ""
-    """The device attribute that must not be 0 for the command to exist."""
+    offered: Callable[[LogicalUnit], bool] = lambda unit: True
+    """Whether a unit has the command, by its attributes."""
+
+    def usage_for(self, unit: LogicalUnit) -> bytes:
+        """The usage data as it is on one unit: without DPO and FUA where MODE SENSE says that they mean
+        nothing."""
+        if self.flags & Flags.DPO_FUA and not unit.dpo_fua:
+            return self.usage[:1] + bytes((self.usage[1] & ~DPO_AND_FUA,)) + self.usage[2:]
+        return self.usage

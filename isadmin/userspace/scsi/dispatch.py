@@ -27,13 +27,19 @@ from isadmin.userspace.scsi.sense import (
 NACA = 0x04
 
 
-def admit(nexus: Nexus, lun: int | bytes | memoryview, cdb: bytes | memoryview) -> Command:
-    """Check a command and prepare it. `lun` is a LUN number, or the 8 bytes of a LUN field; cdb may be longer
-    than its command's CDB (a transport pads it)."""
+def admit(
+    nexus: Nexus, lun: int | bytes | memoryview, cdb: bytes | memoryview, expected: int | None = None
+) -> Command:
+    """Check a command and prepare it.
+
+    lun is a LUN number, or the 8 bytes of a LUN field. cdb may be longer than its command's CDB (a transport
+    pads it). expected is how many bytes the initiator has announced to send, if the transport knows: 0 for
+    none.
+    """
     number = lun if isinstance(lun, int) else lun_number(lun)
     path = nexus.paths.get(number)
     nexus.used = True
-    command = Command(nexus, path, bytes(cdb))
+    command = Command(nexus, path, bytes(cdb), expected)
     try:
         _admit(command, path)
     except CheckCondition as condition:
@@ -77,13 +83,13 @@ def _admit(command: Command, path: LunPath | None) -> None:
             _check_unit(command, path, operation)
     if operation is None:
         raise _unknown(cdb)
-    if path is not None and operation.emulated_by and not path.unit.value(operation.emulated_by):
-        raise illegal(Asc.INVALID_COMMAND_OPERATION_CODE)
+    if path is not None and not operation.offered(path.unit):
+        raise _unknown(cdb)
     length = len(operation.usage)
     command.cdb = cdb = cdb[:length].ljust(length, b"\0")
     if cdb[-1] & NACA:
         raise invalid_field_in_cdb(length - 1, 2)
-    _check_usage(cdb, operation)
+    _check_usage(cdb, operation.usage if path is None else operation.usage_for(path.unit))
     command.operation = operation
     command.exclusive = bool(flags & Flags.EXCLUSIVE)
     operation.handler(command)
@@ -97,7 +103,7 @@ def _find(cdb: bytes) -> Operation | None:
 
 
 def _unknown(cdb: bytes) -> CheckCondition:
-    if cdb[0] in WITH_ACTIONS:
+    if cdb[0] in WITH_ACTIONS and (cdb[0], cdb[1] & 0x1F) not in BY_ACTION:
         return invalid_field_in_cdb(1, 4)
     return illegal(Asc.INVALID_COMMAND_OPERATION_CODE)
 
@@ -118,19 +124,18 @@ def _check_unit(command: Command, path: LunPath, operation: Operation) -> None:
         if unit.value("emulate_ua_intlck_ctrl") == 2:
             path.attend(Asc.PREVIOUS_RESERVATION_CONFLICT_STATUS)
         raise ReservationConflict
-    if flags & Flags.MEDIUM:
-        if unit.sanitizing:
-            raise CheckCondition(SenseKey.NOT_READY, Asc.SANITIZE_IN_PROGRESS)
-        if unit.stopped:
-            raise CheckCondition(SenseKey.NOT_READY, Asc.INITIALIZING_COMMAND_REQUIRED)
+    if unit.sanitizing and not flags & Flags.WHILE_SANITIZING:
+        raise CheckCondition(SenseKey.NOT_READY, Asc.SANITIZE_IN_PROGRESS)
+    if unit.stopped and flags & Flags.MEDIUM:
+        raise CheckCondition(SenseKey.NOT_READY, Asc.INITIALIZING_COMMAND_REQUIRED)
     if flags & Flags.WRITES and path.read_only:
         asc = Asc.SOFTWARE_WRITE_PROTECTED if unit.software_write_protect else Asc.WRITE_PROTECTED
         raise CheckCondition(SenseKey.DATA_PROTECT, asc)
 
 
-def _check_usage(cdb: bytes, operation: Operation) -> None:
+def _check_usage(cdb: bytes, usage: bytes) -> None:
     """Refuse bits that mean nothing in this command, pointing at the first."""
-    for index, (byte, mask) in enumerate(zip(cdb, operation.usage, strict=True)):
+    for index, (byte, mask) in enumerate(zip(cdb, usage, strict=True)):
         wrong = byte & ~mask
         if wrong and index:
             raise invalid_field_in_cdb(index, wrong.bit_length() - 1)

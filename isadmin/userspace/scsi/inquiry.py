@@ -8,15 +8,16 @@ from collections.abc import Callable
 from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.nexus import LunPath
 from isadmin.userspace.scsi.sense import invalid_field_in_cdb
-from isadmin.userspace.scsi.unit import LogicalUnit
 
+MAX_COMPARE_AND_WRITE_BLOCKS = 1
+MAX_ATOMIC_BLOCKS = 256
 NOT_CONNECTED = 0x7F
 """Peripheral qualifier 011b, device type 1Fh: no unit at this LUN."""
 VERSIONS = (0x00A0, 0x0960, 0x0460, 0x04C0)
 """SAM-5, iSCSI, SPC-4, SBC-3 (no version claimed)."""
 PROTOCOL_ISCSI = 0x5
 _HEADER = struct.Struct(">BBH")
-_BLOCK_LIMITS = struct.Struct(">BBHIIIIIIIQ")
+_BLOCK_LIMITS = struct.Struct(">BBHIIIIIIIQIIIII")
 
 
 def inquiry(command: Command) -> None:
@@ -125,13 +126,14 @@ def block_limits(path: LunPath) -> bytes:
     unit = path.unit
     thin = unit.thin
     alignment = unit.value("unmap_granularity_alignment") if thin else 0
+    atomic = min(MAX_ATOMIC_BLOCKS, unit.max_blocks)
     optimal = unit.value("optimal_sectors") * unit.hw_block_size // unit.block_size
     body = bytearray(60)
     _BLOCK_LIMITS.pack_into(
         body,
         0,
         0x01,  # WSNZ
-        max_compare_and_write(unit),
+        MAX_COMPARE_AND_WRITE_BLOCKS if unit.value("emulate_caw") else 0,
         max(1, unit.storage.facts.physical_block_size // unit.block_size),
         unit.max_blocks,
         min(optimal, unit.max_blocks),
@@ -141,18 +143,21 @@ def block_limits(path: LunPath) -> bytes:
         unit.value("unmap_granularity") if thin else 0,
         alignment | (0x8000_0000 if alignment else 0),
         unit.value("max_write_same_len"),
+        atomic,
+        0,
+        0,
+        0,
+        0,
     )
     return bytes(body)
 
 
-def max_compare_and_write(unit: LogicalUnit) -> int:
-    return 1 if unit.value("emulate_caw") else 0
-
-
 def device_characteristics(path: LunPath) -> bytes:
-    """SBC-3 6.6.5: only whether the medium rotates."""
+    """SBC-3 6.6.5: whether the medium rotates, and what follows a SANITIZE."""
     body = bytearray(60)
     body[1] = 1 if path.unit.value("is_nonrot") else 0
+    # WABEREQ 01b: after SANITIZE BLOCK ERASE, which thin units have, reads work.
+    body[3] = 0x40 if path.unit.thin else 0
     return bytes(body)
 
 

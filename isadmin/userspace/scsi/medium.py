@@ -9,7 +9,6 @@ from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.sense import Asc, CheckCondition, SenseKey, illegal, invalid_field_in_cdb
 from isadmin.userspace.scsi.unit import LogicalUnit
 
-DPO = 0x10
 FUA = 0x08
 CHUNK = 1 << 20
 """Bytes held in memory at once by the commands that work through a long extent."""
@@ -58,12 +57,19 @@ def transfer(command: Command) -> None:
     command.blocks = blocks
 
 
-def check_dpo_fua(command: Command) -> bool:
-    """Refuse DPO and FUA where MODE SENSE says that they are not supported. Whether FUA is set."""
-    flags = command.cdb[1]
-    if flags & (DPO | FUA) and not command.unit.dpo_fua:
-        raise invalid_field_in_cdb(1, 4 if flags & DPO else 3)
-    return bool(flags & FUA)
+def check_size(command: Command) -> None:
+    """For commands whose Data-Out only makes sense whole: the initiator must have announced just that."""
+    if command.expected is not None and command.expected != command.data_out_length:
+        raise invalid_field_in_cdb(LENGTH_FIELD.get(command.cdb[0] >> 5, 0))
+
+
+def whole_blocks(command: Command) -> memoryview:
+    """The Data-Out: fewer blocks than the CDB means if the initiator announced less (RFC 7143 11.4.5.2), but
+    whole ones."""
+    data = memoryview(command.data_out or b"")[: command.data_out_length]
+    if len(data) % command.unit.block_size:
+        raise illegal(Asc.INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT)
+    return data
 
 
 def sense_of(error: OSError, *, writing: bool, information: int | None = None) -> CheckCondition:

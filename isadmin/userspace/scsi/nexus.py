@@ -16,18 +16,34 @@ from isadmin.userspace.model import Lun
 from isadmin.userspace.scsi.sense import Asc
 
 if TYPE_CHECKING:
+    from isadmin.userspace.scsi.copy import Result
     from isadmin.userspace.scsi.unit import LogicalUnit
 
 RESETS = (Asc.POWER_ON_RESET, Asc.BUS_DEVICE_RESET, Asc.NEXUS_LOSS)
 """Unit attentions that make all that was queued before them meaningless (SAM-5 5.14)."""
 
 
+OFFLINE = 14
+
+
+def state_of(lun: Lun) -> int:
+    """The ALUA access state of the LUN's target port (SPC-4 6.37): 0 is active/optimized."""
+    if lun.offline:
+        return OFFLINE
+    group = lun.port_group
+    if group is None or not group.device.attrib.get("alua_support", 1):
+        return 0
+    return group.access_state
+
+
 class LunPath:
     """One I_T nexus's access to one unit (an I_T_L nexus)."""
 
     __slots__ = (
+        "access_state",
         "attentions",
         "configured_read_only",
+        "copy_results",
         "counters",
         "lun",
         "nexus",
@@ -55,6 +71,10 @@ class LunPath:
         self.configured_read_only = read_only
         self.counters = counters or Counters()
         self.attentions: list[Asc] = [attention]
+        self.copy_results: dict[int, Result] = {}
+        """EXTENDED COPY: list id -> what RECEIVE COPY RESULTS will tell."""
+        self.access_state = 0
+        """The ALUA state at the last refresh."""
         self.read_only = read_only
         """No write may pass: by the mapping, the device, or SWP. A plain WRITE needs `plain and not
         read_only`."""
@@ -65,7 +85,10 @@ class LunPath:
         """Compute plain and read_only anew."""
         unit = self.unit
         self.read_only = self.configured_read_only or unit.write_protected
-        self.plain = not self.attentions and unit.simple and unit.unhindered(self)
+        self.access_state = state_of(self.lun)
+        self.plain = (
+            not (self.attentions or self.access_state) and unit.simple and unit.reservations.open_to(self)
+        )
 
     def attend(self, asc: Asc) -> None:
         """Queue a unit attention for this nexus, once."""

@@ -1,43 +1,315 @@
-"""Reservations: SPC-2 RESERVE and RELEASE, and SPC-4 persistent reservations."""
+"""The reservations of one unit: SPC-2 RESERVE, and SPC-4 persistent reservations (5.13), as state and rules.
+
+A registration belongs to an I_T nexus, not to a session: it outlives them. It is named by the initiator port
+(name and ISID) and the target port (target name, TPGT, relative target port identifier of the LUN there). The
+commands that change this state are in persistent.py and below, in reserve and release.
+"""
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from isadmin.userspace.engine import Reservation
-from isadmin.userspace.scsi.command import Flags, Operation
+from isadmin.userspace.engine import Registration, Reservation
+from isadmin.userspace.model import Lun
+from isadmin.userspace.scsi.command import Command, Flags, Operation
+from isadmin.userspace.scsi.sense import Asc, ReservationConflict
 
 if TYPE_CHECKING:
     from isadmin.userspace.scsi.nexus import LunPath
     from isadmin.userspace.scsi.unit import LogicalUnit
 
+MAX_REGISTRATIONS = 4096
+START_STOP_UNIT = 0x1B
+PREVENT_ALLOW = 0x1E
+
+
+class Type(IntEnum):
+    """Persistent reservation type codes (SPC-4 6.15.3.4)."""
+
+    NONE = 0
+    WRITE_EXCLUSIVE = 1
+    EXCLUSIVE_ACCESS = 3
+    WRITE_EXCLUSIVE_REGISTRANTS_ONLY = 5
+    EXCLUSIVE_ACCESS_REGISTRANTS_ONLY = 6
+    WRITE_EXCLUSIVE_ALL_REGISTRANTS = 7
+    EXCLUSIVE_ACCESS_ALL_REGISTRANTS = 8
+
+    @property
+    def all_registrants(self) -> bool:
+        return self >= Type.WRITE_EXCLUSIVE_ALL_REGISTRANTS
+
+    @property
+    def registrants(self) -> bool:
+        """Every registrant has the holder's access (registrants only, all registrants)."""
+        return self >= Type.WRITE_EXCLUSIVE_REGISTRANTS_ONLY
+
+    @property
+    def write_exclusive(self) -> bool:
+        return self in {
+            Type.WRITE_EXCLUSIVE,
+            Type.WRITE_EXCLUSIVE_REGISTRANTS_ONLY,
+            Type.WRITE_EXCLUSIVE_ALL_REGISTRANTS,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NexusId:
+    """The I_T nexus of a registration."""
+
+    initiator: str
+    isid: str
+    """12 hex digits; empty when the device does not tell ISIDs apart (enforce_pr_isids 0)."""
+    target: str
+    tpgt: int
+    relative_target_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registrant:
+    nexus: NexusId
+    key: int
+    all_target_ports: bool
+    mapped_lun: int
+    target_lun: int
+
 
 class Reservations:
-    __slots__ = ("holder_spc2", "unit")
+    __slots__ = ("aptpl", "generation", "holder", "holder_spc2", "registrants", "type", "unit")
 
     def __init__(self, unit: LogicalUnit) -> None:
         self.unit = unit
         self.holder_spc2: LunPath | None = None
+        self.registrants: dict[NexusId, Registrant] = {}
+        """In the order of registration."""
+        self.holder: NexusId | None = None
+        """The one holder. None without a reservation, and with one of all registrants."""
+        self.type = Type.NONE
+        self.generation = 0
+        self.aptpl = False
+        """Registrations are saved and come back after a restart (activate persist through power loss)."""
 
-    def conflicts(self, path: LunPath, operation: Operation, cdb: bytes) -> bool:
-        if self.holder_spc2 is not None:
-            return self.holder_spc2 is not path and not operation.flags & Flags.FREE_SPC2
-        return False
+    # Who may do what
+
+    def nexus_id(self, path: LunPath) -> NexusId:
+        return self.port_id(path.nexus.initiator, path.nexus.isid.hex(), path.lun)
+
+    def port_id(self, initiator: str, isid: str, lun: Lun) -> NexusId:
+        tpg = lun.tpg
+        kept = isid if self.unit.value("enforce_pr_isids") else ""
+        return NexusId(initiator, kept, tpg.target.name, tpg.tag, lun.relative_target_port)
+
+    def registrant(self, path: LunPath) -> Registrant | None:
+        return self.registrants.get(self.nexus_id(path))
+
+    def holds(self, nexus: NexusId) -> bool:
+        if self.type.all_registrants:
+            return nexus in self.registrants
+        return self.type is not Type.NONE and self.holder == nexus
 
     def open_to(self, path: LunPath) -> bool:
-        return self.holder_spc2 is None or self.holder_spc2 is path
+        """No reservation stands in the way of any READ or WRITE of the path."""
+        if self.holder_spc2 is not None:
+            return self.holder_spc2 is path
+        if self.type is Type.NONE:
+            return True
+        nexus = self.nexus_id(path)
+        return nexus in self.registrants if self.type.registrants else self.holder == nexus
+
+    def conflicts(self, path: LunPath, operation: Operation, cdb: bytes) -> bool:
+        """SPC-4 table 63 and SBC-3 table 5, by the operation's flags."""
+        flags = operation.flags
+        if self.holder_spc2 is not None:
+            return self.holder_spc2 is not path and not flags & Flags.FREE_SPC2
+        if self.type is Type.NONE or flags & Flags.FREE or self.open_to(path):
+            return False
+        if operation.opcode == START_STOP_UNIT and cdb[4] & 1 and not cdb[4] >> 4:
+            return False
+        if operation.opcode == PREVENT_ALLOW and not cdb[4] & 3:
+            return False
+        return bool(flags & (Flags.WRITES | Flags.CHANGES)) or not self.type.write_exclusive
+
+    # SPC-2
 
     def release_spc2(self, path: LunPath) -> bool:
-        if self.holder_spc2 is path:
-            self.holder_spc2 = None
-            return True
-        return False
+        """Let go if `path` is the holder; whether it was."""
+        if self.holder_spc2 is not path:
+            return False
+        self.holder_spc2 = None
+        return True
 
     def clear_spc2(self) -> None:
         self.holder_spc2 = None
 
+    # Changes; each caller refreshes the unit's paths afterwards
+
+    def add(self, registrant: Registrant) -> None:
+        self.registrants[registrant.nexus] = registrant
+
+    def remove(self, nexus: NexusId) -> None:
+        """Take a registration away, and the reservation with it if that was its holder or last (SPC-4
+        5.13.11.2.3).
+
+        The other registrants of a registrants-only reservation hear RESERVATIONS RELEASED.
+        """
+        del self.registrants[nexus]
+        if self.type is Type.NONE:
+            return
+        if self.type.all_registrants:
+            if not self.registrants:
+                self.drop()
+        elif self.holder == nexus:
+            announce = self.type.registrants
+            self.drop()
+            if announce:
+                self.attend(self.registrants, Asc.RESERVATIONS_RELEASED)
+
+    def hold(self, nexus: NexusId, kind: Type) -> None:
+        self.type = kind
+        self.holder = None if kind.all_registrants else nexus
+
+    def drop(self) -> None:
+        self.type = Type.NONE
+        self.holder = None
+
+    def clear(self) -> None:
+        self.registrants.clear()
+        self.drop()
+
+    def attend(self, nexuses: Iterable[NexusId], asc: Asc, *, but: NexusId | None = None) -> None:
+        """Queue a unit attention for those of the nexuses that are logged in."""
+        wanted = set(nexuses) - {but}
+        for path in self.unit.paths:
+            if self.nexus_id(path) in wanted:
+                path.attend(asc)
+
+    # configfs
+
     def facts(self) -> Reservation:
-        return Reservation()
+        registrations = {nexus: self._registration(r) for nexus, r in self.registrants.items()}
+        holder = registrations.get(self.holder) if self.holder is not None else None
+        if holder is None and self.type.all_registrants:
+            holder = next(iter(registrations.values()), None)
+        spc2 = self.holder_spc2
+        return Reservation(
+            generation=self.generation,
+            aptpl=self.aptpl,
+            registrations=tuple(registrations.values()),
+            holder=holder,
+            type_code=self.type,
+            spc2_holder=spc2.nexus.port_name if spc2 is not None else "",
+        )
+
+    def _registration(self, registrant: Registrant) -> Registration:
+        nexus = registrant.nexus
+        return Registration(
+            initiator=nexus.initiator,
+            isid=nexus.isid,
+            key=registrant.key,
+            target=nexus.target,
+            tpgt=nexus.tpgt,
+            relative_target_port=nexus.relative_target_port,
+            all_target_ports=registrant.all_target_ports,
+            holder=self.holds(nexus),
+            mapped_lun=registrant.mapped_lun,
+        )
+
+    # Persistence through power loss, in LIO's own text
+
+    def aptpl_text(self) -> str:
+        """What LIO keeps in pr/aptpl_<serial>; empty when nothing is to be kept."""
+        if not self.aptpl:
+            return ""
+        return "".join(self._aptpl_block(i, r) for i, r in enumerate(self.registrants.values()))
+
+    def _aptpl_block(self, index: int, registrant: Registrant) -> str:
+        nexus = registrant.nexus
+        lines = [f"PR_REG_START: {index}", "initiator_fabric=iSCSI", f"initiator_node={nexus.initiator}"]
+        if nexus.isid:
+            lines.append(f"initiator_sid={nexus.isid}")
+        lines.append(f"sa_res_key={registrant.key}")
+        if self.holds(nexus):
+            lines += ["res_holder=1", f"res_type={int(self.type):02x}", "res_scope=00"]
+        else:
+            lines.append("res_holder=0")
+        lines += [
+            f"res_all_tg_pt={int(registrant.all_target_ports)}",
+            f"mapped_lun={registrant.mapped_lun}",
+            "target_fabric=iSCSI",
+            f"target_node={nexus.target}",
+            f"tpgt={nexus.tpgt}",
+            f"port_rtpi={nexus.relative_target_port}",
+            f"target_lun={registrant.target_lun}",
+            f"PR_REG_END: {index}",
+        ]
+        return "\n".join(lines) + "\n"
 
     def load_aptpl(self, metadata: str) -> None:
-        raise OSError(22, metadata[:0])
+        """Take over one saved registration: key=value pairs, as pr/res_aptpl_metadata takes them.
+        OSError(EINVAL)."""
+        values = dict(
+            pair.split("=", 1) for pair in metadata.replace("\n", ",").split(",") if pair.count("=") == 1
+        )
+        try:
+            nexus = NexusId(
+                initiator=values["initiator_node"],
+                isid=values.get("initiator_sid", "").removeprefix("0x").lower(),
+                target=values["target_node"],
+                tpgt=_number(values["tpgt"]),
+                relative_target_port=_number(values.get("port_rtpi", "0")),
+            )
+            registrant = Registrant(
+                nexus,
+                key=_number(values["sa_res_key"]),
+                all_target_ports=_number(values.get("res_all_tg_pt", "0")) > 0,
+                mapped_lun=_number(values.get("mapped_lun", "0")),
+                target_lun=_number(values.get("target_lun", "0")),
+            )
+            holder = values.get("res_holder") == "1"
+            held = Type(int(values.get("res_type", "0"), 16)) if holder else Type.NONE
+        except (KeyError, ValueError) as error:
+            raise OSError(errno.EINVAL, "not a saved registration") from error
+        if not registrant.key:
+            raise OSError(errno.EINVAL, "a saved registration without a key")
+        if not self.unit.value("enforce_pr_isids"):
+            registrant = replace(registrant, nexus=replace(nexus, isid=""))
+        self.add(registrant)
+        if held is not Type.NONE and self.type is Type.NONE:
+            self.hold(registrant.nexus, held)
+        self.aptpl = True
+        self.unit.refresh_paths()
+
+
+def _number(text: str) -> int:
+    return int(text, 16 if text.lower().startswith("0x") else 10)
+
+
+def reserve(command: Command) -> None:
+    """RESERVE (6), RESERVE (10) (SPC-2 7.21): the whole unit for one I_T nexus."""
+    path, reservations = command.path, command.unit.reservations
+    if _persistent_instead(command):
+        return
+    if reservations.holder_spc2 is not path:
+        reservations.holder_spc2 = path
+        command.unit.refresh_paths()
+
+
+def release(command: Command) -> None:
+    """RELEASE (6), RELEASE (10) (SPC-2 7.17): by anybody but the holder it changes nothing."""
+    if not _persistent_instead(command) and command.unit.reservations.release_spc2(command.path):
+        command.unit.refresh_paths()
+
+
+def _persistent_instead(command: Command) -> bool:
+    """With registrations about, the old commands do nothing for those that the persistent reservation favours
+    and conflict for the others (SPC-4 5.13.3, compatible reservation handling)."""
+    reservations = command.unit.reservations
+    if not reservations.registrants:
+        return False
+    registered = reservations.registrant(command.path) is not None
+    if registered and (reservations.type is Type.NONE or reservations.open_to(command.path)):
+        return True
+    raise ReservationConflict

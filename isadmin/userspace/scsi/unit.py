@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from isadmin.userspace.engine import Counters, Reservation
-from isadmin.userspace.model import Device
+from isadmin.userspace.model import Device, TargetPortGroup
 from isadmin.userspace.scsi.gate import Gate
 from isadmin.userspace.scsi.nexus import LunPath
 from isadmin.userspace.scsi.reservations import Reservations
@@ -42,6 +42,7 @@ class LogicalUnit:
 
     __slots__ = (
         "_facts",
+        "abort_tasks",
         "attrib",
         "block_shift",
         "block_size",
@@ -49,20 +50,25 @@ class LogicalUnit:
         "counters",
         "descriptor_sense",
         "device",
+        "facts",
         "gate",
         "hw_block_size",
         "hw_max_sectors",
         "hw_queue_depth",
         "max_blocks",
+        "max_write_same_len",
         "paths",
         "prevented",
         "reservations",
         "rotational",
         "sanitizing",
+        "save_alua",
+        "save_aptpl",
         "simple",
         "software_write_protect",
         "stopped",
         "storage",
+        "unmap_alignment",
         "unmap_granularity",
         "unmap_max_lba_count",
         "write_cache",
@@ -79,6 +85,9 @@ class LogicalUnit:
         self.hw_queue_depth = facts.hw_queue_depth
         self.unmap_max_lba_count = facts.unmap_max_lba_count
         self.unmap_granularity = facts.unmap_granularity
+        self.unmap_alignment = facts.unmap_alignment
+        self.max_write_same_len = facts.max_write_same_len
+        self.facts = storage.names
         self.rotational = facts.rotational
         self.write_cache = device.plugin == "fileio" and facts.write_cache
         self._facts = {
@@ -89,12 +98,20 @@ class LogicalUnit:
             "max_unmap_lba_count": facts.unmap_max_lba_count,
             "max_unmap_block_desc_count": 1 if facts.unmap_max_lba_count else 0,
             "unmap_granularity": facts.unmap_granularity,
+            "max_write_same_len": facts.max_write_same_len,
             "is_nonrot": int(not facts.rotational),
         }
         self.counters = Counters()
         self.paths: list[LunPath] = []
         self.gate = Gate(self.refresh_paths)
         self.reservations = Reservations(self)
+        self.save_aptpl: Callable[[str], None] | None = None
+        """Set by the target: keep Reservations.aptpl_text() safe, durably, before it returns. Called in a
+        pool thread; an empty text means that nothing is to be kept."""
+        self.save_alua: Callable[[TargetPortGroup], None] | None = None
+        """Set by the target: a SET TARGET PORT GROUPS has changed a group's access state."""
+        self.abort_tasks: Callable[[LunPath], None] = lambda path: None
+        """Set by the target: abort the other commands of a nexus (PREEMPT AND ABORT)."""
         self.stopped = False
         self.sanitizing = False
         self.software_write_protect = False
@@ -114,9 +131,6 @@ class LogicalUnit:
     @property
     def size(self) -> int:
         return self.storage.size
-
-    def info(self) -> str:
-        return self.storage.info(self.device.control)
 
     def reservation(self) -> Reservation:
         return self.reservations.facts()
@@ -162,6 +176,8 @@ class LogicalUnit:
                 )
                 // self.block_size
             )
+        if name == "fd_dev_size":
+            self.storage.resize(int(self.device.control.get(name, self.storage.size)))
         self.storage.write_through = not self.volatile
         self.refresh_capacity()
         self.refresh_paths()
@@ -209,9 +225,14 @@ class LogicalUnit:
         for path in self.paths:
             path.refresh()
 
-    def unhindered(self, path: LunPath) -> bool:
-        """Neither a reservation nor ALUA stands in the way of any READ or WRITE of this path."""
-        return self.reservations.open_to(path) and alua_optimized(path)
+    def alua_changed(self, group: TargetPortGroup, *, but: LunPath | None = None) -> None:
+        """Something about a target port group of this device has changed. A new access state is news to those
+        whose paths it is; `but` is the path that asked for it."""
+        for path in self.paths:
+            before = path.access_state
+            path.refresh()
+            if path.access_state != before and path is not but:
+                path.attend(Asc.ALUA_STATE_CHANGED)
 
     # task management effects (SAM-5 7; the server ends its own commands)
 
@@ -230,11 +251,3 @@ class LogicalUnit:
     def task_set_cleared(self, path: LunPath) -> None:
         """CLEAR TASK SET by `path`: the others hear that their commands are gone."""
         self.attend(Asc.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, but=path)
-
-
-def alua_optimized(path: LunPath) -> bool:
-    group = path.lun.port_group
-    return group is None or group.access_state == 0
-
-
-AptplSaver = Callable[[Device, str], None]

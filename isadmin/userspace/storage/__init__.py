@@ -20,18 +20,17 @@ from isadmin.userspace.storage.ramdisk import open_ramdisk
 __all__ = ["Facts", "Storage", "open_storage"]
 
 
-def open_storage(device: Device, number: int = 0) -> Storage:
+def open_storage(device: Device) -> Storage:
     """Open the storage that a storage object's control keys name.
 
-    number is the count of objects enabled before on the same HBA: LIO shows it as the fileio or ramdisk ID.
     Raises OSError with the errno LIO's `enable` ends with. pscsi and user objects have no device here: they
     end as pscsi does for a host that does not exist (EINVAL), and with ENODEV.
     """
     match device.plugin:
         case "fileio":
-            return open_file(device.control, number)
+            return open_file(device.control)
         case "rd_mcp":
-            return open_ramdisk(device.control, number)
+            return open_ramdisk(device.control)
         case "iblock":
             return open_block(device.control)
         case "pscsi":

@@ -8,6 +8,7 @@ which reports the error. Every error is an OSError; scsi/medium.py says which se
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -27,12 +28,19 @@ class Facts:
     """Logical blocks of hw_block_size in one discard; 0: it cannot discard."""
     unmap_granularity: int = 0
     """Logical blocks of hw_block_size."""
+    unmap_alignment: int = 0
+    max_write_same_len: int = 0
+    """Logical blocks; 0: no WRITE SAME."""
     rotational: bool = False
     physical_block_size: int = 512
 
 
 class Storage(Protocol):
     facts: Facts
+    names: Mapping[str, str]
+    """Block devices: 'name', 'major' and 'minor', as the kernel knows them. Empty for others."""
+    discard_zeroes: bool
+    """What was discarded reads as zeros."""
     read_only: bool
     blocking: bool
     """Whether read, write, flush, ... can wait for a device, so that they belong in a pool thread."""
@@ -82,10 +90,6 @@ class Storage(Protocol):
 
     def extent(self, offset: int) -> tuple[bool, int]:
         """Whether the byte at `offset` has space behind it, and the offset at which that changes or ends."""
-        ...
-
-    def info(self, control: dict[str, str]) -> str:
-        """The plugin's part of LIO's `info` file, with its trailing newline."""
         ...
 
     def close(self) -> None: ...

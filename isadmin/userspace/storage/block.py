@@ -27,7 +27,7 @@ _INT = struct.Struct("=i")
 
 
 class BlockStorage(DescriptorStorage):
-    __slots__ = ("id",)
+    __slots__ = ()
 
     @property
     def size(self) -> int:
@@ -54,22 +54,12 @@ class BlockStorage(DescriptorStorage):
             if self.write_through:
                 self.flush()
 
-    def info(self, control: dict[str, str]) -> str:
-        number = os.fstat(self.fd).st_rdev
-        major, minor = os.major(number), os.minor(number)
-        name = Path(f"/sys/dev/block/{major}:{minor}").resolve().name
-        return (
-            f"        iBlock device: {name}  UDEV PATH: {control.get('udev_path', '')}  "
-            f"readonly: {1 if self.read_only else 0}\n"
-            f"        Major: {major} Minor: {minor}  CLAIMED: IBLOCK\n"
-        )
-
 
 def device_facts(fd: int, *, hw_max_bytes: int | None = None, write_cache: bool = True) -> Facts:
     """What the kernel's queue says about an open block device."""
     block_size = _int_ioctl(fd, BLKSSZGET)
     number = os.fstat(fd).st_rdev
-    node = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
+    node = _node(number)
     queue = node / "queue" if (node / "queue").is_dir() else node.parent / "queue"
     max_bytes = hw_max_bytes or _queue_value(queue, "max_hw_sectors_kb", 1280) * 1024
     granularity = _queue_value(queue, "discard_granularity", 0)
@@ -81,6 +71,8 @@ def device_facts(fd: int, *, hw_max_bytes: int | None = None, write_cache: bool 
         write_cache=write_cache,
         unmap_max_lba_count=min(discard // block_size, 0xFFFFFFFF),
         unmap_granularity=granularity // block_size,
+        unmap_alignment=_queue_value(node, "discard_alignment", 0) // block_size,
+        max_write_same_len=_queue_value(queue, "write_zeroes_max_bytes", 0) // block_size or 0xFFFF,
         rotational=_queue_value(queue, "rotational", 0) == 1,
         physical_block_size=_int_ioctl(fd, BLKPBSZGET),
     )
@@ -100,10 +92,22 @@ def open_block(control: dict[str, str]) -> BlockStorage:
     try:
         if not read_only and _int_ioctl(fd, BLKROGET):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES), name)
-        return BlockStorage(fd, 0, device_facts(fd), read_only=read_only)
+        storage = BlockStorage(fd, 0, device_facts(fd), read_only=read_only)
+        number = os.fstat(fd).st_rdev
+        storage.names = {
+            "name": _node(number).name,
+            "major": str(os.major(number)),
+            "minor": str(os.minor(number)),
+        }
     except BaseException:
         os.close(fd)
         raise
+    return storage
+
+
+def _node(number: int) -> Path:
+    """The sysfs directory of a block device."""
+    return Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
 
 
 def _int_ioctl(fd: int, request: int) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from isadmin.userspace.storage.base import Buffer, Facts
@@ -66,7 +67,17 @@ def nowait_flag(fd: int) -> int | None:
 class DescriptorStorage:
     """Reads and writes of an open descriptor; the size and the ways to free space are the subclass's."""
 
-    __slots__ = ("_size", "facts", "fd", "read_flag", "read_only", "write_flag", "write_through")
+    __slots__ = (
+        "_size",
+        "discard_zeroes",
+        "facts",
+        "fd",
+        "names",
+        "read_flag",
+        "read_only",
+        "write_flag",
+        "write_through",
+    )
 
     blocking = True
 
@@ -74,6 +85,8 @@ class DescriptorStorage:
         self.fd = fd
         self._size = size
         self.facts = facts
+        self.names: Mapping[str, str] = {}
+        self.discard_zeroes = False
         self.read_only = read_only
         self.write_through = not facts.write_cache
         self.read_flag = nowait_flag(fd)

@@ -25,15 +25,16 @@ from isadmin.userspace.storage.descriptor import (
 MAX_BYTES = 8 << 20
 """LIO's FD_MAX_BYTES: one I/O of fileio."""
 MAX_UNMAP_BLOCKS = 0x2000
+MAX_WRITE_SAME_BLOCKS = 0x1000
 
 
 class FileStorage(DescriptorStorage):
-    __slots__ = ("id", "regular")
+    __slots__ = ("regular",)
 
-    def __init__(self, fd: int, size: int, facts: Facts, *, number: int = 0, regular: bool = True) -> None:
+    def __init__(self, fd: int, size: int, facts: Facts, *, regular: bool = True) -> None:
         super().__init__(fd, size, facts, read_only=False)
-        self.id = number
         self.regular = regular
+        self.discard_zeroes = regular
 
     @property
     def size(self) -> int:
@@ -83,18 +84,6 @@ class FileStorage(DescriptorStorage):
             return False, min(data, size)
         return True, min(os.lseek(self.fd, offset, os.SEEK_HOLE), size)
 
-    def info(self, control: dict[str, str]) -> str:
-        return info(control, self.id)
-
-
-def info(control: dict[str, str], number: int) -> str:
-    mode = "Buffered-WCE" if control.get("fd_buffered_io") == "1" else "O_DSYNC"
-    name = control.get("fd_dev_name", "")
-    return (
-        f"        TCM FILEIO ID: {number}        File: {name}  Size: {size_of(control)}  Mode: {mode}"
-        f" Async: {1 if control.get('fd_async_io') == '1' else 0}\n"
-    )
-
 
 def size_of(control: dict[str, str]) -> int:
     """fd_dev_size, read as the kernel's strtoull reads it; 0 when unset."""
@@ -102,7 +91,7 @@ def size_of(control: dict[str, str]) -> int:
     return int(text, 0) if not text.isdigit() else int(text)
 
 
-def open_file(control: dict[str, str], number: int = 0) -> FileStorage:
+def open_file(control: dict[str, str]) -> FileStorage:
     """Open fileio's storage, creating a missing file. OSError: EINVAL without a name, or without a size for a
     regular file; else what open(2) says."""
     name = control.get("fd_dev_name", "")
@@ -118,7 +107,7 @@ def open_file(control: dict[str, str], number: int = 0) -> FileStorage:
         regular = not stat.S_ISBLK(os.fstat(fd).st_mode)
         if not regular:
             facts = device_facts(fd, hw_max_bytes=MAX_BYTES, write_cache=buffered)
-            return FileStorage(fd, 0, facts, number=number, regular=False)
+            return FileStorage(fd, 0, facts, regular=False)
         if "fd_dev_size" not in control:
             raise OSError(errno.EINVAL, "Missing fd_dev_size=", name)
         if not existed:
@@ -128,8 +117,9 @@ def open_file(control: dict[str, str], number: int = 0) -> FileStorage:
             write_cache=buffered,
             unmap_max_lba_count=MAX_UNMAP_BLOCKS,
             unmap_granularity=1,
+            max_write_same_len=MAX_WRITE_SAME_BLOCKS,
         )
-        return FileStorage(fd, size_of(control), facts, number=number)
+        return FileStorage(fd, size_of(control), facts)
     except BaseException:
         os.close(fd)
         raise

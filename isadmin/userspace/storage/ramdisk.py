@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import errno
 import mmap
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from isadmin.userspace.storage.base import Buffer, Facts
 
 PAGE = 4096
-SG_ENTRIES_PER_TABLE = 2048
-"""LIO's RD_MAX_ALLOCATION_SIZE by its scatterlist entry; only the info file shows it."""
 FACTS = Facts(hw_max_sectors=4294967288)
 ZEROS = bytes(64 << 10)
 
@@ -20,14 +20,15 @@ ZEROS = bytes(64 << 10)
 class _Memory:
     """What both kinds share: they never wait, never fail, and have nothing to flush."""
 
-    __slots__ = ("_size", "id", "read_only", "write_through")
+    __slots__ = ("_size", "read_only", "write_through")
 
     facts = FACTS
+    names: Mapping[str, str] = MappingProxyType({})
     blocking = False
+    discard_zeroes = True
 
-    def __init__(self, size: int, number: int = 0) -> None:
+    def __init__(self, size: int) -> None:
         self._size = size
-        self.id = number
         self.read_only = False
         self.write_through = False
 
@@ -47,15 +48,12 @@ class _Memory:
     def extent(self, offset: int) -> tuple[bool, int]:
         return True, self._size
 
-    def info(self, control: dict[str, str]) -> str:
-        return info(control, self.id, enabled=True)
-
 
 class RamStorage(_Memory):
     __slots__ = ("memory",)
 
-    def __init__(self, size: int, number: int = 0) -> None:
-        super().__init__(size, number)
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
         self.memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
     def read(self, offset: int, length: int) -> bytes:
@@ -136,26 +134,14 @@ def pages_of(control: dict[str, str]) -> int:
         return 0
 
 
-def info(control: dict[str, str], number: int, *, enabled: bool) -> str:
-    pages = pages_of(control)
-    nullio = control.get("rd_nullio") == "1"
-    tables = pages // SG_ENTRIES_PER_TABLE + 1 if enabled and not nullio else 0
-    dummy = 1 if control.get("rd_dummy") == "1" else 0
-    return (
-        f"        TCM RamDisk ID: {number}  RamDisk Makeup: rd_mcp\n"
-        f"        PAGES/PAGE_SIZE: {pages}*{PAGE}  SG_table_count: {tables}"
-        f"  nullio: {1 if nullio else 0} dummy: {dummy}\n"
-    )
-
-
-def open_ramdisk(control: dict[str, str], number: int = 0) -> RamStorage | NullStorage:
+def open_ramdisk(control: dict[str, str]) -> RamStorage | NullStorage:
     """OSError: EINVAL without a page count, ENOMEM when the host has no such memory."""
     pages = pages_of(control)
     if pages <= 0:
         raise OSError(errno.EINVAL, "Illegal page count for Ramdisk device")
     if control.get("rd_nullio") == "1":
-        return NullStorage(pages * PAGE, number)
+        return NullStorage(pages * PAGE)
     try:
-        return RamStorage(pages * PAGE, number)
+        return RamStorage(pages * PAGE)
     except (OverflowError, ValueError) as error:
         raise OSError(errno.ENOMEM, "Not enough memory for Ramdisk device") from error
