@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from isadmin.errors import IsadminError, LockedError, NoTargetError, PermissionDeniedError
+from isadmin.lio import files
 from isadmin.lio.objects import Lio
 from isadmin.userspace import control
 
@@ -70,8 +71,19 @@ class Host:
             for module in (rtslib.root, rtslib.fabric):
                 module.modprobe = _no_module
             rtslib.root.mount_configfs = _no_mount
-            # rtslib would set /etc/target, whose existence says nothing about this target.
-            rtslib.root.RTSRoot._preferred_dbroot = (self.path / "dbroot").read_text().strip()
+        rtslib.root.RTSRoot._preferred_dbroot = self._dbroot()
+
+    def _dbroot(self) -> str:
+        """Where this target's reservations and ALUA metadata are to be, for rtslib to set.
+
+        rtslib's own wish, /etc/target, says nothing about a target in userspace, need not exist where
+        Debian's tools are used, and cannot be had any more once there are storage objects: then what is
+        set stays.
+        """
+        now = files.read_or(f"{self.path}/dbroot", "")
+        movable = self.loads_modules() and not any((self.path / "core").glob("*_*"))
+        wanted = self.state if movable and self.state is not None and self.state.is_dir() else None
+        return now if wanted is None else str(wanted)
 
     def loads_modules(self) -> bool:
         """Is this really the kernel's configfs, and not the userspace target shown in its place?"""
@@ -218,16 +230,8 @@ def _remedy(kind: str) -> str:
 
 
 def rtslib_root(host: Host) -> Any:
-    """rtslib's root object over this target. It is left alone where pr and alua metadata go (`dbroot`),
-    but for the kernel's."""
+    """rtslib's root object over this target."""
     host.prepare()
     from rtslib.root import RTSRoot
 
-    class Root(RTSRoot):  # type: ignore[misc]
-        _preferred_dbroot = str(host.state)
-
-        def _set_dbroot(self) -> None:
-            if host.loads_modules():
-                super()._set_dbroot()
-
-    return Root()
+    return RTSRoot()
