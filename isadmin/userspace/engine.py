@@ -67,11 +67,11 @@ class Unit(Protocol):
     write_cache: bool
     """Whether emulate_write_cache starts as 1."""
     unmap_max_lba_count: int
-    """Block devices: the discard limits of the queue in logical blocks, 0 when it cannot discard."""
+    """Discard limits in logical blocks, 0 when the backing cannot discard."""
     unmap_granularity: int
     unmap_alignment: int
     max_write_same_len: int
-    """Block devices: the longest WRITE SAME in logical blocks."""
+    """The longest WRITE SAME in logical blocks."""
     rotational: bool
     facts: Mapping[str, str]
     """What only the backing knows and `info` and `wwn/` show. Block devices: 'name' (of the kernel: loop0),
@@ -178,7 +178,8 @@ class Engine(Protocol):
     def close_unit(self, device: Device) -> None: ...
 
     def device_changed(self, device: Device, name: str) -> None:
-        """attrib, wwn or alias `name` of an enabled device has its new value. `name` is a control key
+        """attrib, wwn or alias `name` of an enabled device has its new value. An empty name: all of them,
+        when `enable` has set its first values; that must not fail. `name` is a control key
         (fd_dev_size, ...) when that was written after `enable`: the kernel shows it and does not act."""
         ...
 

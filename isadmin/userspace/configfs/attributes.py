@@ -55,9 +55,11 @@ def _discard(context: Context, device: Device, text: str) -> int:
     crashes when there is none yet."""
     value = boolean(text)
     if value and not device.attrib["max_unmap_block_desc_count"]:
-        if device.plugin in ("fileio", "iblock") and device.unit is None:
+        if device.plugin == "rd_mcp":
+            fail(errno.ENOSYS)
+        if device.unit is None:
             fail(errno.EINVAL)
-        if device.unit is None or not device.unit.unmap_max_lba_count:
+        if not device.unit.unmap_max_lba_count:
             fail(errno.ENOSYS)
         start_discard(device)
     return value
@@ -315,12 +317,7 @@ def start_discard(device: Device) -> None:
     """What the backing can discard, in blocks."""
     unit = device.unit
     attrib = device.attrib
-    if device.plugin == "fileio":
-        attrib["max_unmap_lba_count"] = 0x2000
-        attrib["max_unmap_block_desc_count"] = 1
-        attrib["unmap_granularity"] = 1
-        attrib["unmap_granularity_alignment"] = 0
-    elif device.plugin == "iblock" and unit is not None and unit.unmap_max_lba_count:
+    if unit is not None and unit.unmap_max_lba_count:
         attrib["max_unmap_lba_count"] = unit.unmap_max_lba_count
         attrib["max_unmap_block_desc_count"] = 1
         attrib["unmap_granularity"] = unit.unmap_granularity
@@ -341,10 +338,8 @@ def start_attributes(device: Device) -> None:
         return
     attrib["queue_depth"] = unit.hw_queue_depth
     attrib["optimal_sectors"] = unit.hw_max_sectors
-    start_discard(device)
-    if device.plugin == "fileio":
-        attrib["max_write_same_len"] = 0x1000
-    elif device.plugin == "iblock":
+    if device.plugin != "rd_mcp":
+        start_discard(device)
         attrib["max_write_same_len"] = unit.max_write_same_len
     if unit.write_cache:
         attrib["emulate_write_cache"] = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 
 from isadmin.userspace.configfs import identity, reservations, statistics
@@ -97,9 +98,12 @@ def _store_enable(context: Context, device: Device, text: str) -> None:
             device.revision = EMULATED_REVISION
             if not device.attrib["emulate_model_alias"]:
                 device.product = INQUIRY_PRODUCTS[device.plugin]
+    context.engine.device_changed(device, "")
     saved, device.aptpl = device.aptpl, []
     for metadata in saved:
-        unit.load_aptpl(metadata)
+        # What only the unit finds wrong must not stop a device that was opened.
+        with contextlib.suppress(OSError):
+            unit.load_aptpl(metadata)
 
 
 # action/ of user devices

@@ -128,6 +128,13 @@ def _aptpl_metadata(context: Context, device: Device) -> str:
     return "" if _aptpl_off(device) else "Ready to process PR APTPL metadata..\n"
 
 
+def _number(text: str) -> int:
+    """Zero-padded as the saved file has it (res_type=08), or as any other number."""
+    if text.isdecimal():
+        return int(text)
+    return loose_integer(text) or 0
+
+
 def _store_aptpl_metadata(context: Context, device: Device, text: str) -> None:
     """One saved registration. Without emulated reservations, and with an SPC-2 one held, it is forgotten."""
     if _aptpl_off(device) or _state(device).spc2_holder:
@@ -135,7 +142,7 @@ def _store_aptpl_metadata(context: Context, device: Device, text: str) -> None:
     if device.exports:
         fail(errno.EINVAL)
     fields = {name: value for name, value in control_tokens(text) if value}
-    numbers = {name: loose_integer(fields.get(name, "0")) or 0 for name in _APTPL_NUMBERS}
+    numbers = {name: _number(fields.get(name, "0")) for name in _APTPL_NUMBERS}
     key = unsigned(fields.get("sa_res_key", "0"))
     if not fields.get("initiator_node") or not fields.get("target_node") or not key:
         fail(errno.EINVAL)

@@ -125,8 +125,16 @@ class Tree:
             return Stat(mode, nlink, size, 0, 0, born, born, born)
         if touched.mode is not None:
             mode = mode & ~0o7777 | touched.mode
-        times = (born if t is None else t for t in (touched.atime, touched.mtime, touched.ctime))
-        return Stat(mode, nlink, size, touched.uid, touched.gid, *times)
+        return Stat(
+            mode,
+            nlink,
+            size,
+            touched.uid,
+            touched.gid,
+            born if touched.atime is None else touched.atime,
+            born if touched.mtime is None else touched.mtime,
+            born if touched.ctime is None else touched.ctime,
+        )
 
     def listdir(self, path: str) -> list[str]:
         """Names in a directory, newest first, as configfs reads them out."""

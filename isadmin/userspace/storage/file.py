@@ -118,6 +118,8 @@ def open_file(control: dict[str, str]) -> FileStorage:
             unmap_max_lba_count=MAX_UNMAP_BLOCKS,
             unmap_granularity=1,
             max_write_same_len=MAX_WRITE_SAME_BLOCKS,
+            # LIO calls every regular file rotating (is_nonrot=0): it cannot know better.
+            rotational=True,
         )
         return FileStorage(fd, size_of(control), facts)
     except BaseException:

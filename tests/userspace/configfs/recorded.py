@@ -118,7 +118,12 @@ class RecordedEngine:
             raise OSError(errno.ENOENT, path)
         if path not in LOOPS and "fd_dev_size" not in device.control:
             raise OSError(errno.EINVAL, path)
-        return RecordedUnit(write_cache="fd_buffered_io" in device.control)
+        return RecordedUnit(
+            write_cache="fd_buffered_io" in device.control,
+            unmap_max_lba_count=8192,
+            unmap_granularity=1,
+            max_write_same_len=4096,
+        )
 
     def _open_rd_mcp(self, device: Device) -> RecordedUnit:
         return RecordedUnit(hw_max_sectors=PAGE_LIMITED, rotational=False)
