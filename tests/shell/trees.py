@@ -23,7 +23,7 @@ class FakeHost:
 
     def __init__(self, savefile: Path | None = None) -> None:
         self.savefile = savefile
-        self.lio = SimpleNamespace(path=str(self.path))
+        self.lio: Any = SimpleNamespace(path=str(self.path))
         self.locked = 0
         self.saved = 0
         self.held = False

@@ -1,0 +1,237 @@
+"""Saving, restoring and clearing, as far as it needs no target: what is checked, refused and said."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isadmin import __version__
+from isadmin.config import store
+from isadmin.errors import IsadminError, NoFileError, PartlyRestoredError, RefusedFileError, UsageError
+from isadmin.lio import saved
+from isadmin.lio.objects import Lio
+from isadmin.shell.preferences import Bookmarks, Preferences
+from isadmin.shell.session import Session
+from tests.shell.trees import FakeHost
+
+EMPTY: dict[str, Any] = {"storage_objects": [], "targets": []}
+DISK = {"storage_objects": [{"name": "d", "plugin": "ramdisk"}], "targets": []}
+TARGET = {
+    "storage_objects": [],
+    "targets": [
+        {
+            "wwn": "iqn.t",
+            "fabric": "iscsi",
+            "tpgs": [{"tag": 1, "luns": [{"index": 0, "storage_object": "/b/d"}]}],
+        }
+    ],
+}
+
+
+class World:
+    """A session at the root of a target that is only a document."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (directory / "target" / "core").mkdir(parents=True)
+        self.running: dict[str, Any] = DISK
+        self.errors: list[str] = []
+        self.restored: list[dict[str, Any]] = []
+        self.host = FakeHost(directory / "state" / "saveconfig.json")
+        self.host.lio = Lio(str(directory / "target"))
+        self.out, self.err = io.StringIO(), io.StringIO()
+        self.session = Session(self.host, Preferences(), Bookmarks(), out=self.out, err=self.err)  # type: ignore[arg-type]
+        monkeypatch.setattr(saved, "dump", lambda host: self.running)
+        monkeypatch.setattr(saved, "restore", self.restore)
+        monkeypatch.setattr(saved, "clear", self.clear)
+
+    def restore(self, host: object, configuration: dict[str, Any], **options: Any) -> list[str]:
+        self.restored.append(options)
+        self.running = configuration
+        return self.errors
+
+    def clear(self, host: object) -> None:
+        self.running = EMPTY
+
+    def run(self, line: str) -> str:
+        before = self.out.tell()
+        self.session.run_line(line)
+        return self.out.getvalue()[before:]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+def test_saving_where_it_is_restored_from(world: World) -> None:
+    file = world.host.savefile
+    assert file is not None
+    assert world.run("saveconfig") == f"Configuration saved to {file}\n"
+    assert store.read(file) == DISK
+    assert world.host.locked == 1
+    world.running = dict(DISK, unknown=1)
+    world.run("saveconfig")
+    assert len(list((file.parent / "backup").iterdir())) == 1
+
+
+def test_saving_makes_the_session_unchanged_only_where_it_is_restored_from(
+    world: World, tmp_path: Path
+) -> None:
+    world.session.changed = True
+    world.run(f"saveconfig {tmp_path}/x.json")
+    assert world.session.changed
+    assert not (tmp_path / "backup").exists()
+    world.run("saveconfig")
+    assert not world.session.changed
+
+
+def test_a_home_directory_is_understood(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    world.run("saveconfig ~/x.json")
+    assert store.read(tmp_path / "x.json") == DISK
+
+
+def test_nothing_is_not_saved_over_something_unasked(world: World) -> None:
+    world.run("saveconfig")
+    world.running = EMPTY
+    with pytest.raises(RefusedFileError):
+        world.run("saveconfig")
+    for line in ("saveconfig --force", "saveconfig force=true", f"saveconfig {world.host.savefile} --force"):
+        world.running = EMPTY
+        world.run(line)
+        assert store.read(world.host.savefile or Path()) == EMPTY
+        world.running = DISK
+        world.run("saveconfig")
+
+
+def test_a_target_without_a_file_of_its_own_needs_one_named(world: World) -> None:
+    world.host.savefile = None
+    for line in ("saveconfig", "restoreconfig"):
+        with pytest.raises(NoFileError, match="no saved configuration"):
+            world.run(line)
+
+
+def test_restoring(world: World, tmp_path: Path) -> None:
+    world.run(f"saveconfig {tmp_path}/x.json")
+    said = world.run(f"restoreconfig {tmp_path}/x.json clear_existing=true storage_object=d")
+    assert said == f"Configuration restored from {tmp_path}/x.json\n"
+    assert world.restored == [{"clear_existing": True, "target": None, "storage_object": "d"}]
+    assert world.session.changed
+
+
+def test_a_partial_restore_lists_what_failed(world: World, tmp_path: Path) -> None:
+    world.run(f"saveconfig {tmp_path}/x.json")
+    world.errors = ["this, skipped", "that, skipped"]
+    with pytest.raises(PartlyRestoredError, match="2 recoverable errors") as caught:
+        world.run(f"restoreconfig {tmp_path}/x.json")
+    assert caught.value.status == 7
+    assert world.err.getvalue() == "warning: this, skipped\nwarning: that, skipped\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("", RefusedFileError),
+        ('{"storage_objects": [', RefusedFileError),
+        ("hello", RefusedFileError),
+        ("[]", RefusedFileError),
+        ('{"targets": [{}]}', RefusedFileError),
+        (None, NoFileError),
+    ],
+)
+def test_a_bad_file_is_refused_before_anything_is_touched(
+    world: World, tmp_path: Path, content: str | None, error: type[IsadminError]
+) -> None:
+    if content is not None:
+        (tmp_path / "x.json").write_text(content)
+    with pytest.raises(error):
+        world.run(f"restoreconfig {tmp_path}/x.json true")
+    assert world.restored == []
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("target=nosuch", "has no target nosuch"),
+        ("storage_object=nosuch", "has no storage object nosuch"),
+        ("clear_existing=maybe", "is not true|false"),
+        ("target=iqn.t", "Target iqn.t needs /b/d, which is not there"),
+        ("a b c d e", "unexpected argument 'e'"),
+    ],
+)
+def test_a_part_that_cannot_be_restored_is_refused(
+    world: World, tmp_path: Path, line: str, words: str
+) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(TARGET))
+    with pytest.raises(IsadminError) as caught:
+        world.run(f"restoreconfig {tmp_path}/x.json {line}" if "=" in line else f"restoreconfig {line}")
+    assert words in str(caught.value)
+    assert world.restored == []
+
+
+def test_clearing_wants_to_be_confirmed(world: World) -> None:
+    for line in ("clearconfig", "clearconfig confirm=false"):
+        with pytest.raises(UsageError, match="confirm=True needs to be set"):
+            world.run(line)
+    assert world.running == DISK
+    assert world.run("clearconfig confirm=true") == "All configuration cleared\n"
+    assert world.running == EMPTY
+    world.running, world.session.assume_yes = DISK, True
+    world.run("clearconfig")
+    assert world.running == EMPTY
+
+
+def test_leaving_saves_to_the_targets_own_file(world: World) -> None:
+    world.session.changed = True
+    world.session.finish(save=True)
+    assert world.out.getvalue() == (
+        f"Global pref auto_save_on_exit=true\nConfiguration saved to {world.host.savefile}\n"
+    )
+    world.session.finish(save=True)
+    assert world.out.getvalue().count("saved") == 1
+
+
+def test_version_and_sessions(world: World) -> None:
+    assert world.run("version") == f"isadmin version {__version__}\n"
+    assert world.run("sessions") == "(no open sessions)\n"
+    assert world.run("sessions detail") == "(no open sessions)\n"
+    for line in ("sessions nosuch", "sessions list x"):
+        with pytest.raises(UsageError):
+            world.run(line)
+    with pytest.raises(IsadminError, match="no session found with sid 7"):
+        world.run("sessions list 7")
+
+
+SESSION_INFO = """InitiatorName: iqn.i
+InitiatorAlias: host
+LIO Session ID: 3   ISID: 0x00 02 3d 00 00 01  TSIH: 1  SessionType: Normal
+Session State: TARG_SESS_STATE_LOGGED_IN
+---------------------[iSCSI Session Values]-----------------------
+----------------------[iSCSI Connections]-------------------------
+CID: 0  Connection State: TARG_CONN_STATE_LOGGED_IN
+   Address 127.0.0.1 TCP  StatSN: 0x1
+"""
+
+
+def test_sessions_say_who_and_from_where(world: World, tmp_path: Path) -> None:
+    acl = tmp_path / "target/iscsi/iqn.t/tpgt_1/acls/iqn.i"
+    (acl / "lun_0").mkdir(parents=True)
+    (acl / "lun_0" / "write_protect").write_text("1\n")
+    (acl / "info").write_text(SESSION_INFO)
+    (acl.parent.parent / "dynamic_sessions").write_text("iqn.guest\n\0")
+    assert world.run("sessions") == (
+        "alias: host\tsid: 3 type: Normal session-state: LOGGED_IN\n"
+        "alias: \tsid: unknown type: unknown session-state: unknown\n"
+    )
+    assert world.run("sessions detail 3") == (
+        "alias: host\tsid: 3 type: Normal session-state: LOGGED_IN\n"
+        "    name: iqn.i\n"
+        "    mapped-lun: 0 backstore: unknown mode: r\n"
+        "    address: 127.0.0.1 (TCP)  cid: 0 connection-state: LOGGED_IN\n"
+    )
