@@ -95,7 +95,9 @@ class Task:
         "on_end",
         "over",
         "pooled",
+        "reading",
         "reserved",
+        "stalled",
         "transfer",
         "waiting",
     )
@@ -127,6 +129,10 @@ class Task:
         """Bytes of the server's write budget."""
         self.waiting = False
         """For the budget."""
+        self.reading = 0
+        """Bytes counted in connection.reading."""
+        self.stalled = 0
+        """Ticks since the last write data that it waits for."""
         self.gated = False
         """At the unit's gate, or past it."""
         self.pooled = False
@@ -280,7 +286,8 @@ class FullFeature:
             raise ProtocolError("unsolicited data announced where none is allowed")
         if ahs:
             cdb += _extended_cdb(ahs)
-        command = dispatch.admit(self.active.nexus, lun_number(lun.to_bytes(8, "big")), cdb)
+        number = lun_number(lun.to_bytes(8, "big"))
+        command = dispatch.admit(self.active.nexus, number, cdb, expected if writes else 0)
         numbered = not header[0] & IMMEDIATE
         task = Task(self, command, flags, lun, itt, expected, numbered=numbered)
         if numbered:
@@ -370,6 +377,7 @@ class FullFeature:
         self, task: Task, transfer: Transfer, ttt: int, offset: int, length: int, data_sn: int, flags: int
     ) -> bool:
         """Take note of a Data-Out PDU. False when it does not fit its sequence: the command has ended."""
+        task.stalled = 0
         try:
             transfer.accept(ttt, offset, length, data_sn, bool(flags & 0x80))
         except DataError as error:
@@ -461,23 +469,38 @@ class FullFeature:
             _carry_out(command)
             self._performed(task)
             return
-        self.tasks[task.itt] = task
+        if not task.over:
+            self.tasks[task.itt] = task
         task.pooled = True
         self.server.submit(lambda: _carry_out(command), lambda: self._performed_in_pool(task))
 
     def _performed_in_pool(self, task: Task) -> None:
         task.pooled = False
+        connection = self.connection
+        connection.reading -= task.reading
         self._performed(task)
-        self.server.flush_soon(self.connection)
+        self.server.flush_soon(connection)
+        if task.reading and connection.paused:
+            self.server.loop.call_soon(connection.go_on)
 
     def _performed(self, task: Task) -> None:
         command = task.command
         if not command.done:
             # A further step.
+            if command.early:
+                self._answer_early(task)
             self._perform(task)
             return
         self.leave_gate(task)
         self._finish(task)
+
+    def _answer_early(self, task: Task) -> None:
+        """The command is answered before it is done; it goes on without its tag."""
+        task.command.early = False
+        if not task.aborted and not self.connection.closed:
+            self._respond(task, task.command.status, b"", task.expected - task.command.data_out_length)
+        task.aborted = True
+        self.forget(task)
 
     def leave_gate(self, task: Task) -> None:
         """The task is past its unit's gate no more; let those through that waited for it."""
@@ -508,8 +531,10 @@ class FullFeature:
             data = data[0] if len(data) == 1 else b"".join(data)
         expected_in = task.expected if task.flags & CommandFlag.READ else 0
         length = len(data)
+        if command.found is not None and (length or command.data_out is not None):
+            count(command.found, 0, length, command.data_out_length if command.data_out is not None else 0)
         if length and expected_in and not command.status:
-            self._send_data_in(task, data, min(length, expected_in), task.expected - length)
+            self.send_data_in(task.itt, data, min(length, expected_in), task.expected - length)
             return
         if task.flags & CommandFlag.WRITE and not task.flags & CommandFlag.READ:
             moved = length or command.data_out_length
@@ -532,10 +557,8 @@ class FullFeature:
         )  # fmt: skip
         self.connection.send_pdu(header, segment)
 
-    def _send_data_in(
-        self, task: Task, data: bytes | bytearray | memoryview, length: int, short: int
-    ) -> None:
-        """Data-In PDUs; the last one carries the status GOOD (section 11.7.3)."""
+    def send_data_in(self, itt: int, data: bytes | bytearray | memoryview, length: int, short: int) -> None:
+        """Data-In PDUs; the last one carries the status GOOD (section 11.7.3). short: see _respond."""
         connection, session = self.connection, self.session
         view = data if length <= self.max_xmit and length == len(data) else memoryview(data)
         offset = data_sn = 0
@@ -559,7 +582,7 @@ class FullFeature:
                 exp_cmd_sn, max_cmd_sn = session.exp_cmd_sn, session.max_cmd_sn
             header = DATA_IN.pack(
                 _DATA_IN_FIRST | flags << 16,
-                segment, 0, task.itt, RESERVED_TAG, stat_sn, exp_cmd_sn, max_cmd_sn,
+                segment, 0, itt, RESERVED_TAG, stat_sn, exp_cmd_sn, max_cmd_sn,
                 data_sn, offset, residual,
             )  # fmt: skip
             whole = segment == len(data)
@@ -714,6 +737,17 @@ class FullFeature:
 
     # Time
 
+    def look_for_stalls(self) -> None:
+        """A tick has passed: write data that is asked for and does not come holds memory that others wait for."""
+        limit = self.active.dataout_timeout
+        for task in self.tasks.values():
+            if task.reserved and not task.gated:
+                task.stalled += 1
+                if task.stalled > limit:
+                    self.active.timeouts += 1
+                    self.connection.close("the write data it was asked for does not come")
+                    return
+
     def tick(self) -> None:
         """A tick in which nothing was heard from the initiator."""
         if self._nop_ticks >= 0:
@@ -738,6 +772,15 @@ class FullFeature:
         """The connection is gone, and its commands with it (section 4.2.3.1: allegiance)."""
         for task in list(self.tasks.values()):
             self.abort(task)
+
+
+def _now(command: Command) -> bool:
+    """Whether a READ or WRITE that may block could be carried out at once: its data was in the page cache, or
+    there was room in it. What is left for `work` to do then is nothing."""
+    opcode = command.operation.opcode
+    if command.fua or command.lba is None:
+        return False
+    return False
 
 
 def _carry_out(command: Command) -> None:

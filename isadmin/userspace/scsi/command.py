@@ -54,7 +54,6 @@ class Flags(IntFlag):
 
 class Command:
     __slots__ = (
-        "background",
         "blocking",
         "blocks",
         "cdb",
@@ -63,6 +62,7 @@ class Command:
         "data_out_length",
         "delay",
         "done",
+        "early",
         "exclusive",
         "expected",
         "found",
@@ -95,10 +95,9 @@ class Command:
     """Bytes wanted from the initiator; 0: none."""
     expected: int | None
     """Bytes that the initiator announced to send, where the transport knows it."""
-    background: Command | None
-    """What goes on after the answer (SANITIZE with IMMED): to be gated and performed like any other
-    command, with nobody to answer to. A command whose performing has begun is always performed to its end,
-    aborted or not."""
+    early: bool
+    """Answer GOOD now, then perform the rest (SANITIZE with IMMED). As always a command whose performing has
+    begun is performed to its end, whether somebody still waits for it or not."""
     delay: float
     """Seconds to wait before performing (an ALUA non-optimized path)."""
     done: bool
@@ -126,7 +125,7 @@ class Command:
         self.data_out = None
         self.data_out_length = 0
         self.expected = expected
-        self.background = None
+        self.early = False
         self.delay = 0.0
         self.done = False
         self.blocking = False

@@ -29,7 +29,7 @@ def block_erase(command: Command) -> None:
     if _list_length(command):
         raise invalid_field_in_cdb(7)
     command.scratch = _erase
-    _start(command)
+    command.work = _start
 
 
 def exit_failure_mode(command: Command) -> None:
@@ -57,23 +57,13 @@ def _overwrite_start(command: Command) -> None:
 
 
 def _start(command: Command) -> None:
-    """Close the unit to everybody, and go on in the background if IMMED is set."""
+    """At the gate's head: close the unit to everybody."""
     unit = command.unit
-    if command.cdb[1] & IMMED:
-        rest = Command(command.nexus, command.found, command.cdb)
-        rest.operation = command.operation
-        rest.exclusive = True
-        rest.scratch = command.scratch
-        command.background = rest
-        command = rest
-    _close(unit)
-    command.blocking = unit.storage.blocking
-    command.work = _run
-
-
-def _close(unit: LogicalUnit) -> None:
     unit.sanitizing = True
     unit.refresh_paths()
+    command.early = bool(command.cdb[1] & IMMED)
+    command.blocking = unit.storage.blocking
+    command.work = _run
 
 
 def _run(command: Command) -> None:
