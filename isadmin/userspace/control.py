@@ -98,6 +98,9 @@ def make_private(directory: Path) -> Path:
     """Make `directory` for this user alone; its real path."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.stat().st_mode & 0o700 != 0o700:
+            # targetcli, run under exec, takes the right to enter away from directories it saves in.
+            directory.chmod(0o700)
     except OSError as error:
         raise NoTargetError(
             f"cannot make {directory} ({error.strerror})",

@@ -121,6 +121,20 @@ def _free_scsi_host() -> int:
     return max((int(name) for name in names if name.isdigit()), default=-1) + 1
 
 
+class _StatefulTarget(Target):
+    """The target with its database in the state directory. The names LIO's tools set as `dbroot` lead there
+    under `exec`, and on the host they are the kernel target's: accepted, never looked at."""
+
+    def __init__(self, state: Path) -> None:
+        super().__init__()
+        self._state = self.dbroot = state
+
+    def set_dbroot(self, path: str) -> None:
+        if path not in namespace.STATE_AT and path != namespace.STATE_WHERE_PRESENT:
+            super().set_dbroot(path)
+        self.dbroot = self._state
+
+
 class Daemon:
     """One run of the userspace target in this process."""
 
@@ -131,7 +145,7 @@ class Daemon:
         self._empty = empty
         self._mountpoint = runtime / "target"
         self._stopping = asyncio.Event()
-        self._target = Target()
+        self._target = _StatefulTarget(state)
         self._tree = Tree(self._target, cpus=os.cpu_count() or 1, first_scsi_host=_free_scsi_host())
         self._mount: Mount | None = None
 

@@ -6,9 +6,9 @@ between threads and no fight with the data path for the interpreter's lock.
 For the same reason nothing in this process may use the mounted path itself: it would wait for its own answer.
 
 Kernel-side caching decides the speed of everything that walks the tree. It is safe because objects appear
-and vanish only through the mount: names and attributes are cached for a day (the kernel itself forgets a
-directory's attributes when it changes it), symlink targets for good (a link made anew is a new inode),
-absent names never, contents never (direct I/O): live values are always fresh.
+and vanish only through the mount, where the kernel sees it: names, absent names and attributes are cached for
+a day (a directory's attributes until it is changed), symlink targets for good (a link made anew is a new
+inode). Contents are never cached (direct I/O), so live values are always fresh.
 """
 
 from __future__ import annotations
@@ -124,9 +124,13 @@ class Operations:
             if len(self._records) >= RECORDS_KEPT:
                 self._records.clear()
             record = self._records[facts] = self._c_stat()
-            record.st_mode, record.st_nlink, record.st_size, record.st_uid, record.st_gid, *times = facts
-            for stamp, value in zip(
-                (record.st_atimespec, record.st_mtimespec, record.st_ctimespec), times, strict=True
+            record.st_mode, record.st_nlink, record.st_size = facts.mode, facts.nlink, facts.size
+            record.st_uid, record.st_gid = facts.uid, facts.gid
+            record.st_blksize, record.st_blocks = facts.blksize, facts.blocks
+            for stamp, value in (
+                (record.st_atimespec, facts.atime),
+                (record.st_mtimespec, facts.mtime),
+                (record.st_ctimespec, facts.ctime),
             ):
                 stamp.tv_sec, stamp.tv_nsec = divmod(int(value * 1e9), 10**9)
         return record
@@ -298,7 +302,8 @@ class Mount:
         operations.init = prototypes["init"](self._init)
         self._operations = operations
 
-        words = ("isadmin", "-o", f"attr_timeout={DAY},entry_timeout={DAY},negative_timeout=0,fsname=isadmin")
+        timeouts = ",".join(f"{kind}_timeout={DAY}" for kind in ("attr", "entry", "negative"))
+        words = ("isadmin", "-o", f"{timeouts},fsname=isadmin")
         argv = (ctypes.c_char_p * (len(words) + 1))(*(word.encode() for word in words), None)
         arguments = _Args(len(words), argv, 0)
         self._fuse = handle(
