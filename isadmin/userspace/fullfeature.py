@@ -51,11 +51,11 @@ from isadmin.userspace.scsi import dispatch
 from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.nexus import lun_number
 from isadmin.userspace.scsi.sense import Asc, CheckCondition, SenseKey
+from isadmin.userspace.sessions import ActiveSession, count
 from isadmin.userspace.taskmanagement import TaskManagement
 
 if TYPE_CHECKING:
     from isadmin.userspace.server import Connection
-    from isadmin.userspace.sessions import ActiveSession
 
 log = logging.getLogger("isadmin.userspace")
 
@@ -469,9 +469,14 @@ class FullFeature:
             _carry_out(command)
             self._performed(task)
             return
+        if _carried_out_now(command):
+            self._performed(task)
+            return
         if not task.over:
             self.tasks[task.itt] = task
         task.pooled = True
+        task.reading = task.expected if task.flags & CommandFlag.READ else 0
+        self.connection.reading += task.reading
         self.server.submit(lambda: _carry_out(command), lambda: self._performed_in_pool(task))
 
     def _performed_in_pool(self, task: Task) -> None:
@@ -531,8 +536,8 @@ class FullFeature:
             data = data[0] if len(data) == 1 else b"".join(data)
         expected_in = task.expected if task.flags & CommandFlag.READ else 0
         length = len(data)
-        if command.found is not None and (length or command.data_out is not None):
-            count(command.found, 0, length, command.data_out_length if command.data_out is not None else 0)
+        if command.found is not None and (length or command.data_out):
+            count(command.found, 0, length, command.data_out_length if command.data_out else 0)
         if length and expected_in and not command.status:
             self.send_data_in(task.itt, data, min(length, expected_in), task.expected - length)
             return
@@ -738,7 +743,7 @@ class FullFeature:
     # Time
 
     def look_for_stalls(self) -> None:
-        """A tick has passed: write data that is asked for and does not come holds memory that others wait for."""
+        """A tick has passed. Write data that is asked for and does not come holds memory others wait for."""
         limit = self.active.dataout_timeout
         for task in self.tasks.values():
             if task.reserved and not task.gated:
@@ -774,13 +779,28 @@ class FullFeature:
             self.abort(task)
 
 
-def _now(command: Command) -> bool:
-    """Whether a READ or WRITE that may block could be carried out at once: its data was in the page cache, or
-    there was room in it. What is left for `work` to do then is nothing."""
-    opcode = command.operation.opcode
-    if command.fua or command.lba is None:
+_READS = frozenset((0x08, 0x28, 0xA8, 0x88))
+_READS_AND_WRITES = _READS | {0x0A, 0x2A, 0xAA, 0x8A}
+
+
+def _carried_out_now(command: Command) -> bool:
+    """Carry out a READ or WRITE here and now if the page cache lets it: the pool costs more than the I/O."""
+    opcode, unit = command.operation.opcode, command.unit
+    if command.fua or opcode not in _READS_AND_WRITES:
         return False
-    return False
+    offset, length = command.lba << unit.block_shift, command.blocks << unit.block_shift
+    if opcode in _READS:
+        data = unit.storage.read_now(offset, length)
+        if data is None:
+            return False
+        command.data_in = data
+    else:
+        out = command.data_out
+        if out is None or len(out) != length or not unit.storage.write_now(offset, out):
+            return False
+    command.work = None
+    command.done = True
+    return True
 
 
 def _carry_out(command: Command) -> None:

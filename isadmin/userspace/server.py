@@ -24,6 +24,7 @@ from isadmin.userspace.iscsi.errors import DigestError, IscsiError, ProtocolErro
 from isadmin.userspace.iscsi.login import Authority, LoginMachine
 from isadmin.userspace.iscsi.pdu import COMMAND, DATA_IN, SCSI_RESPONSE, LoginRequest, decode, frame, padding
 from isadmin.userspace.iscsi.text import TargetRecord
+from isadmin.userspace.sessions import ActiveSession, count
 
 if TYPE_CHECKING:
     from isadmin.userspace.fullfeature import FullFeature, Task
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from isadmin.userspace.scsi.command import Command
     from isadmin.userspace.scsi.gate import Gate
     from isadmin.userspace.scsi.nexus import LunPath
-    from isadmin.userspace.sessions import ActiveSession
 
 log = logging.getLogger("isadmin.userspace")
 
@@ -48,6 +48,8 @@ MAX_IOV = 1024
 """Buffers of one sendmsg: IOV_MAX of Linux."""
 WRITE_BUDGET = 128 << 20
 """Bytes of write data that all commands together may be collecting; the others wait for their R2T."""
+READ_AHEAD = 4 << 20
+"""Bytes that the thread pool may be reading for one connection; it is not read from meanwhile."""
 TICK = 1.0
 """Seconds between looks at idle and stalled connections."""
 LOGIN_TICKS = 15
@@ -250,6 +252,7 @@ class Connection:
         "machine",
         "peer",
         "peer_host",
+        "reading",
         "rx_octets",
         "server",
         "sock",
@@ -274,6 +277,8 @@ class Connection:
         self.login_ticks = LOGIN_TICKS
         self.rx_octets = 0
         self.tx_octets = 0
+        self.reading = 0
+        """Bytes that commands in the thread pool are reading for this connection."""
         self._held = b""
         self._direct: memoryview | None = None
         self._direct_done: Callable[[], None] | None = None
@@ -359,6 +364,8 @@ class Connection:
         self._held = bytes(self.server.view[position:end]) if position < end else b""
         if self._out:
             self.flush()
+        if self.reading >= READ_AHEAD:
+            self._read_off()
 
     def _guard(self, step: Callable[[], None]) -> bool:
         """Carry out one step of protocol; what is wrong ends this connection only."""
@@ -394,7 +401,7 @@ class Connection:
         commands = read_bytes = write_bytes = 0
         counted: LunPath | None = None
         data: bytes | bytearray | memoryview | None
-        while end - position >= 48 and not self._blocked:
+        while end - position >= 48 and not self._blocked and self.reading < READ_AHEAD:
             (
                 opcode, flags, _, lengths, lun, itt, expected, cmd_sn, _, cdb0, cdb1, middle, tail, last,
             ) = unpack(buffer, position)  # fmt: skip
@@ -413,7 +420,7 @@ class Connection:
                     if expected == length and length and lba + blocks <= unit.blocks:
                         storage = unit.storage
                         if cdb0 == 0x28 or cdb0 == 0x88:
-                            if flags in _READ_FLAGS and not lengths and length <= max_segment:
+                            if flags in _READ_FLAGS and not lengths and length <= ARENA:
                                 if storage.blocking:
                                     used = server.arena_used
                                     if used + length > ARENA:
@@ -430,24 +437,27 @@ class Connection:
                                     data = storage.read_now(lba << unit.block_shift, length)
                                 if data is not None:
                                     exp_cmd_sn = exp_cmd_sn + 1 & 0xFFFFFFFF
-                                    header = pack_data_in(
-                                        _GOOD_DATA_IN, length, 0, itt, _NO_TAG, self.stat_sn,
-                                        exp_cmd_sn, exp_cmd_sn + ahead & 0xFFFFFFFF, 0, 0, 0,
-                                    )  # fmt: skip
-                                    out.append(header)
-                                    out.append(data)
-                                    self.stat_sn = self.stat_sn + 1 & 0xFFFFFFFF
                                     position += 48
+                                    if length <= max_segment:
+                                        header = pack_data_in(
+                                            _GOOD_DATA_IN, length, 0, itt, _NO_TAG, self.stat_sn,
+                                            exp_cmd_sn, exp_cmd_sn + ahead & 0xFFFFFFFF, 0, 0, 0,
+                                        )  # fmt: skip
+                                        out.append(header)
+                                        out.append(data)
+                                        self.stat_sn = self.stat_sn + 1 & 0xFFFFFFFF
+                                        self._out_bytes += length
+                                    else:
+                                        session.exp_cmd_sn = exp_cmd_sn
+                                        full.send_data_in(itt, data, length, 0)
                                     if path is not counted:
                                         if counted is not None:
-                                            _count(counted, commands, read_bytes, write_bytes)
+                                            count(counted, commands, read_bytes, write_bytes)
                                         counted, commands, read_bytes, write_bytes = path, 0, 0, 0
                                     commands += 1
                                     read_bytes += length
-                                    self._out_bytes += length
                                     if self._out_bytes >= FLUSH_AT:
                                         self.flush()
-                                        out = self._out
                                     continue
                         elif (
                             flags in _WRITE_FLAGS
@@ -468,7 +478,7 @@ class Connection:
                             position += 48 + length
                             if path is not counted:
                                 if counted is not None:
-                                    _count(counted, commands, read_bytes, write_bytes)
+                                    count(counted, commands, read_bytes, write_bytes)
                                 counted, commands, read_bytes, write_bytes = path, 0, 0, 0
                             commands += 1
                             write_bytes += length
@@ -483,7 +493,6 @@ class Connection:
             position = following
             if self.closed or self._closing:
                 return end
-            out = self._out
             exp_cmd_sn = session.exp_cmd_sn
             ahead = session.window - 1 - session.outstanding
             if self._direct is not None:
@@ -491,7 +500,7 @@ class Connection:
         session.exp_cmd_sn = exp_cmd_sn
         session.advance_window()
         if counted is not None:
-            _count(counted, commands, read_bytes, write_bytes)
+            count(counted, commands, read_bytes, write_bytes)
         return position
 
     def _one(self, full: FullFeature, position: int, end: int) -> int:
@@ -631,6 +640,21 @@ class Connection:
         if self._arena is not None:
             self.server.return_arena(self._arena)
             self._arena = None
+        self.go_on()
+
+    def limit_login(self, seconds: int) -> None:
+        """The TPG's login_timeout, in place of LOGIN_TICKS."""
+        self.login_ticks += seconds - LOGIN_TICKS
+
+    @property
+    def paused(self) -> bool:
+        """Nothing is read although nothing blocks the way out: reads in the pool had to come first."""
+        return not (self._reading or self._blocked or self._closing or self.closed)
+
+    def go_on(self) -> None:
+        """Read again, with what was received and not handled first, unless something stands in the way."""
+        if self._blocked or self._closing or self.closed or self.reading >= READ_AHEAD:
+            return
         self._read_on()
         held = self._held
         if held and self._direct is None:
@@ -700,25 +724,20 @@ class Connection:
             if self.login_ticks <= 0:
                 self.close("no login in time")
             return
+        self.full.look_for_stalls()
+        if self.closed:
+            return
         if self.heard:
             self.heard = False
             self._stalled_ticks = 0
-            self.full.idle_ticks = 0
+            self.full.heard()
             return
-        if self._blocked or self._closing:
+        if self._blocked or self._closing or self.reading >= READ_AHEAD:
             self._stalled_ticks += 1
             if self._stalled_ticks > self.full.stall_limit:
                 self.close("the initiator reads nothing")
             return
         self.full.tick()
-
-
-def _count(path: LunPath, commands: int, read_bytes: int, write_bytes: int) -> None:
-    """Add a run of plain commands to the counters."""
-    for counters in (path.counters, path.unit.counters):
-        counters.num_cmds += commands
-        counters.read_bytes += read_bytes
-        counters.write_bytes += write_bytes
 
 
 def _host(name: tuple[str, int] | tuple[str, int, int, int]) -> str:

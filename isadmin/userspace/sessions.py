@@ -68,6 +68,11 @@ class ActiveSession:
     def nopin_response_timeout(self) -> int:
         return self._attrib("nopin_response_timeout", NOPIN_RESPONSE_TIMEOUT)
 
+    @property
+    def dataout_timeout(self) -> int:
+        """Seconds after which missing write data ends the connection: LIO's time with all its retries."""
+        return self._attrib("dataout_timeout", 3) * (self._attrib("dataout_timeout_retries", 5) + 1)
+
     def facts(self) -> SessionFacts:
         session = self.session
         connections = []
@@ -107,3 +112,11 @@ class ActiveSession:
             timeout_errors=self.timeouts,
             index=session.sid,
         )
+
+
+def count(path: LunPath, commands: int, read_bytes: int, write_bytes: int) -> None:
+    """Add a run of plain commands to the counters."""
+    for counters in (path.counters, path.unit.counters):
+        counters.num_cmds += commands
+        counters.read_bytes += read_bytes
+        counters.write_bytes += write_bytes

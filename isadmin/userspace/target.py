@@ -37,7 +37,7 @@ from isadmin.userspace.model import Target as TargetNode
 from isadmin.userspace.portals import Listener, Portals
 from isadmin.userspace.scsi.nexus import Nexus
 from isadmin.userspace.scsi.unit import LogicalUnit
-from isadmin.userspace.server import MAX_RECV, Connection, Server
+from isadmin.userspace.server import LOGIN_TICKS, MAX_RECV, Connection, Server
 from isadmin.userspace.sessions import ActiveSession
 from isadmin.userspace.storage import open_storage
 
@@ -54,18 +54,18 @@ MAX_CUT_OFF = 4096
 class Target:
     """The engine behind the tree. Make it on the thread of `loop`, which is the running one by default.
 
-    clock: the tree's clock, for last_fail_time.
+    clock: seconds since the target came up, for last_fail_time (default: since this object was made).
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop | None = None, clock: Callable[[], float] = time.monotonic
+        self, loop: asyncio.AbstractEventLoop | None = None, clock: Callable[[], float] | None = None
     ) -> None:
         self.loop = loop if loop is not None else asyncio.get_running_loop()
         self.challenges = ChallengeLedger()
         self.server = Server(self, self.loop)
         self.portals = Portals(self.server.accept, self.loop.add_reader, self.loop.remove_reader)
         self.dbroot = Path("/var/target")
-        self._clock = clock
+        self._clock = clock if clock is not None else _since(time.monotonic())
         self._sessions: list[ActiveSession] = []
         self._next_tsih = 1
         self._next_sid = 1
@@ -182,7 +182,10 @@ class Target:
                 self._map(active)
 
     def acl_changed(self, acl: NodeAcl) -> None:
-        pass
+        """A new command window is agreed at login only: LIO ends the sessions that have another one."""
+        for active in self._of(acl.tpg):
+            if active.acl is acl and active.session.window != max(1, acl.cmdsn_depth):
+                self._end(active, "cmdsn_depth has changed")
 
     def acl_removed(self, acl: NodeAcl) -> None:
         for active in self._of(acl.tpg):
@@ -209,7 +212,7 @@ class Target:
             return
         protect = tpg.attrib.get("demo_mode_write_protect", 1) > 0
         for lun in tpg.luns.values():
-            yield lun.number, lun, protect, self.lun_counters(lun)
+            yield lun.number, lun, protect, self._base(lun)
 
     def _map(self, active: ActiveSession) -> None:
         """Bring a session's nexus to what the configuration says."""
@@ -233,8 +236,15 @@ class Target:
     def _counters(self, mapped: MappedLun) -> Counters:
         return self._mapped_counters.setdefault(mapped, Counters())
 
-    def lun_counters(self, lun: Lun) -> Counters:
+    def _base(self, lun: Lun) -> Counters:
+        """What dynamic sessions did on a LUN."""
         return self._lun_counters.setdefault(lun, Counters())
+
+    def lun_counters(self, lun: Lun) -> Counters:
+        total = Counters()
+        for part in (self._base(lun), *(self._counters(mapped) for mapped in lun.mapped)):
+            _add(total, part)
+        return total
 
     def mapped_lun_counters(self, mapped: MappedLun) -> Counters:
         return self._counters(mapped)
@@ -258,7 +268,8 @@ class Target:
     def authority(self, connection: Connection) -> PortalAuthority:
         return PortalAuthority(self, connection)
 
-    def identify(self, listener: Listener, identity: Identity) -> Grant:
+    def identify(self, connection: Connection, identity: Identity) -> Grant:
+        listener = connection.listener
         if identity.discovery:
             return self._identify_discovery(listener)
         _, tpg = self._find(listener, identity.target)
@@ -267,6 +278,7 @@ class Target:
             raise LoginError(LoginStatus.NOT_FOUND, f"no target {identity.target} at this portal")
         if not tpg.enabled:
             raise LoginError(LoginStatus.SERVICE_UNAVAILABLE, "the target portal group is disabled")
+        connection.limit_login(tpg.attrib.get("login_timeout", LOGIN_TICKS))
         acl = tpg.acls.get(identity.initiator)
         if acl is None and not tpg.attrib.get("generate_node_acls", 0):
             raise LoginError(LoginStatus.AUTHORIZATION_FAILURE, "no ACL for this initiator")
@@ -482,10 +494,19 @@ class PortalAuthority:
         self.challenges = target.challenges
 
     def identify(self, identity: Identity) -> Grant:
-        return self._target.identify(self._connection.listener, identity)
+        return self._target.identify(self._connection, identity)
 
     def establish(self, machine: LoginMachine) -> int:
         return self._target.establish(self._connection, machine)
+
+
+def _add(total: Counters, part: Counters) -> None:
+    for name in Counters.__slots__:
+        setattr(total, name, getattr(total, name) + getattr(part, name))
+
+
+def _since(start: float) -> Callable[[], float]:
+    return lambda: time.monotonic() - start
 
 
 def _fabric(listener: Listener) -> Fabric | None:
