@@ -102,7 +102,9 @@ class Tree:
         self._context = Context(
             engine, clock, cpus, system or default_release(), first_scsi_host=first_scsi_host
         )
-        self._node = self._new_node(ROOT, "", self._context.root, None, ROOT.group)
+        node = self._new_node(ROOT, "", self._context.root, None, ROOT.group)
+        self._top = _Place(node, node.kind.group)
+        self._near_path, self._near = "", self._top
 
     @property
     def root(self) -> Root:
@@ -218,6 +220,7 @@ class Tree:
         if node.link_name or any(not child.fixed for made in node.made.values() for child in made.values()):
             fail(errno.ENOTEMPTY, path)
         del node.parent.made[node.group.path][node.name]
+        self._forget()
         if node.kind.drop is not None:
             node.kind.drop(self._context, node.item)
 
@@ -249,6 +252,7 @@ class Tree:
         if not place.is_link or node.link_to is None:
             fail(errno.EPERM, path)
         node.link_to.links_here -= 1
+        self._forget()
         node.link_name, node.link_to = "", None
         node.touched.pop(place.key, None)
         if node.kind.unlink is not None:
@@ -323,21 +327,30 @@ class Tree:
         return None
 
     def _find(self, path: str, *, follow: bool = False) -> _Place:
-        place = _Place(self._node, self._node.kind.group)
         if not path:
-            return place
-        for part in path.split("/"):
-            if place.name:
-                place = self._followed(place, path)
-            if len(part) > NAME_MAX and len(part.encode(*TEXT)) > NAME_MAX:
-                fail(errno.ENAMETOOLONG, path)
-            step = self._step(place, part)
-            if step is None:
-                fail(errno.ENOENT, path)
-            place = step
-        if follow and place.is_link:
+            return self._top
+        above, _, name = path.rpartition("/")
+        # Whoever walks a directory asks for one name after the other in it.
+        if above != self._near_path:
+            place = self._top
+            if above:
+                for part in above.split("/"):
+                    place = self._enter(place, part, path)
+            self._near_path, self._near = above, place
+        place = self._enter(self._near, name, path)
+        return self._followed(place, path) if follow and place.is_link else place
+
+    def _enter(self, place: _Place, name: str, path: str) -> _Place:
+        if place.name:
             place = self._followed(place, path)
-        return place
+        step = self._step(place, name)
+        if step is None:
+            fail(errno.ENAMETOOLONG if len(name.encode(*TEXT)) > NAME_MAX else errno.ENOENT, path)
+        return step
+
+    def _forget(self) -> None:
+        """Directories or links have come or gone."""
+        self._near_path, self._near = "", self._top
 
     @staticmethod
     def _followed(place: _Place, path: str) -> _Place:
