@@ -25,10 +25,13 @@ from prompt_toolkit.shortcuts import radiolist_dialog
 
 from isadmin import __version__
 from isadmin.errors import IsadminError
-from isadmin.shell.language import LanguageError, holds_secret
+from isadmin.shell.language import LanguageError, holds_secret, parse
 from isadmin.shell.node import Node
 from isadmin.shell.session import Session
 from isadmin.shell.suggest import suggest
+
+PROMPT_STYLE = "fg:ansidefault"
+"""As if it had none; but a blank without a style is not sent, and programs that type here wait for "> "."""
 
 
 class _NoSecrets(History):
@@ -114,6 +117,8 @@ class Repl:
             input=source,
             output=screen,
         )
+        # A terminal that does not say where its cursor is lacks the bar at the bottom, and nothing else.
+        self._prompt.app.renderer.cpr_not_supported_callback = None
         session.choose = self._choose
 
     def run(self) -> int:
@@ -124,7 +129,7 @@ class Repl:
         self.session.say("For help on commands, type 'help'.\n")
         while not self.session.exiting:
             try:
-                text = self._prompt.prompt(self.session.prompt())
+                text = self._prompt.prompt([(PROMPT_STYLE, self.session.prompt())])
             except KeyboardInterrupt:
                 continue
             except EOFError:
@@ -180,11 +185,14 @@ def _places(node: Node, level: int) -> Iterator[tuple[str, str]]:
 
 def _asked(line: str) -> str:
     """`create ?` asks for help on create."""
-    before, _, after = line.rstrip().rpartition(" ")
-    if after != "?" or not before.strip():
+    before, blank, after = line.rstrip().rpartition(" ")
+    if after != "?" or not blank:
         return line
-    *path, command = before.split()
-    return " ".join([*path[:1], "help", command])
+    try:
+        command = parse(before)
+    except LanguageError:
+        return line
+    return f"{command.path} help {command.name}" if command.name else line
 
 
 def _is_able(screen: Output | None) -> bool:

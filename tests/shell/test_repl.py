@@ -86,7 +86,7 @@ def test_a_paste_runs_line_by_line_to_the_first_error() -> None:
 
 
 def test_a_question_mark_asks_for_help() -> None:
-    shown = typed("create ?\r/a create ?\r?\r")
+    shown = typed("create ?\r/a create x ?\r?\rinfo '?\r/a ?\r")
     assert shown.stdout.getvalue().count("Makes a box.") == 2
     assert "AVAILABLE COMMANDS" in shown.stdout.getvalue()
 
