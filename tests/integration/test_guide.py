@@ -15,16 +15,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from tests.integration import guide
 from tests.integration.devices import LoopDevices
 from tests.integration.sandbox import Userspace
+from tests.integration.terminal import Terminal
 
 WAYS = ["one-shot", "batch", "standard-input", "repl"]
 COMMANDS_IN_THE_GUIDE = 51
 ADDRESS = "127.0.0.10"
+PROMPT = r"^/> *$"
 TARGET = "iqn.2023-01.com.example:storage1"
 CLIENT = "iqn.2023-01.com.example:client1"
 
@@ -87,29 +88,17 @@ def standard_input(userspace: Userspace, commands: list[str]) -> None:
 
 def repl(userspace: Userspace, commands: list[str]) -> None:
     """Keystrokes into a pseudo-terminal; each command brings the prompt back, the last ends the shell."""
-    shell = pexpect.spawn(
-        sys.executable,
-        ["-m", "isadmin", "--userspace"],
-        env=userspace.env | {"TERM": "xterm"},
-        dimensions=(40, 200),
-        encoding="utf-8",
-        timeout=60,
-    )
+    shell = Terminal([sys.executable, "-m", "isadmin", "--userspace"], userspace.env)
     try:
-        shell.expect("/> ")
-        for command in commands:
-            shell.send(command + "\r")
-            if command == "exit":
-                break
-            shell.expect(r"/> $")
-            assert "rror" not in shell.before, shell.before
-        else:
-            shell.send("exit\r")
-        shell.expect(pexpect.EOF)
-        shell.wait()
-        assert shell.exitstatus == 0
+        for command in commands[:-1]:
+            seen = shell.command(command, PROMPT)
+            assert not [line for line in seen if line.startswith("isadmin:")], seen
+        assert commands[-1] == "exit"
+        shell.wait_for(PROMPT)
+        shell.keys("exit\r")
+        assert shell.ended() == 0
     finally:
-        shell.close(force=True)
+        shell.close()
 
 
 @pytest.fixture(params=WAYS)
