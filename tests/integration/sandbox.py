@@ -28,6 +28,9 @@ def wait_until(true: Callable[[], bool], what: str, seconds: float = 30.0) -> No
 class Userspace:
     """One daemon's world: `mount` is LIO's target/ directory, `state` what is kept across restarts."""
 
+    options: tuple[str, ...] = ("--userspace",)
+    """What isadmin must be told to work on it."""
+
     def __init__(self, directory: Path, **environment: str) -> None:
         self.state = directory / "state"
         self.runtime = directory / "run"
@@ -47,7 +50,7 @@ class Userspace:
         userspace: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Run `isadmin [--userspace] ARGUMENTS`; `typed` is its standard input. Never raises for a status."""
-        lead = ["--userspace"] if userspace and arguments[:1] != ("userspace",) else []
+        lead = self.options if userspace and arguments[:1] != ("userspace",) else ()
         return subprocess.run(
             [*COMMAND, *lead, *arguments],
             env=self.env,

@@ -88,7 +88,7 @@ def standard_input(userspace: Userspace, commands: list[str]) -> None:
 
 def repl(userspace: Userspace, commands: list[str]) -> None:
     """Keystrokes into a pseudo-terminal; each command brings the prompt back, the last ends the shell."""
-    shell = Terminal([sys.executable, "-m", "isadmin", "--userspace"], userspace.env)
+    shell = Terminal([sys.executable, "-m", "isadmin", *userspace.options], userspace.env)
     try:
         for command in commands[:-1]:
             seen = shell.command(command, PROMPT)

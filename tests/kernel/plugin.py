@@ -102,7 +102,7 @@ class Remote:
             self._trouble = str(error)
 
     def reports(self, item: pytest.Item) -> Iterator[pytest.TestReport]:
-        """The item's reports, as they come; a failed one when the machine or its pytest is gone, or oopsed."""
+        """The item's reports, as they come; a failed one if the machine or its pytest is gone, or oopsed."""
         over = False
         while not over and not self._trouble:
             line = self._next_line()

@@ -1,0 +1,104 @@
+"""isadmin's command line in processes that need not start Python anew.
+
+Under software emulation starting the interpreter and importing takes most of a command's time. One process
+imports what isadmin imports and forks for each command; everything else is as in a process of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+WARM = (
+    "isadmin.cli",
+    "isadmin.shell.session",
+    "isadmin.shell.nodes.root",
+    "isadmin.userspace.command",
+    "rtslib",
+    "rtslib.root",
+    "rtslib.fabric",
+    "rtslib.alua",
+)
+
+
+class Forks:
+    """Runs isadmin's command lines one at a time. Call close() at the end."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.kernel.forks"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self, arguments: list[str], env: Mapping[str, str], typed: str | None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `isadmin ARGUMENTS` with `typed` as its standard input."""
+        assert self._process.stdin
+        assert self._process.stdout
+        with tempfile.TemporaryDirectory() as directory:
+            paths = [Path(directory, name) for name in ("in", "out", "err")]
+            paths[0].write_text(typed or "")
+            request = {"argv": arguments, "env": dict(env), "files": [str(path) for path in paths]}
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+            assert answer, "the process that forks is gone"
+            out, err = (path.read_text() for path in paths[1:])
+        return subprocess.CompletedProcess(["isadmin", *arguments], int(answer), out, err)
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def _become(request: dict[str, object], main: object) -> int:
+    """In the child: be `isadmin ARGV`. Its exit status."""
+    assert callable(main)
+    files, argv, env = request["files"], request["argv"], request["env"]
+    assert isinstance(files, list)
+    assert isinstance(argv, list)
+    assert isinstance(env, dict)
+    os.environ.clear()
+    os.environ.update(env)
+    for number, path in enumerate(files):
+        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        os.dup2(os.open(path, flags, 0o600), number)
+    sys.stdin, sys.stdout = open(0), open(1, "w")  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1)  # noqa: SIM115
+    sys.argv = ["isadmin", *argv]
+    try:
+        return int(main())
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _serve() -> None:
+    for module in WARM:
+        importlib.import_module(module)
+    from isadmin.cli import main
+
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(_become(json.loads(line), main))
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(status, flush=True)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,118 @@
+"""The kernel's target as the tests see it: empty at the start and the end of each, driven through isadmin.
+
+It offers what tests.integration.sandbox.Userspace offers, so that the same tests run on either.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.integration.sandbox import Userspace
+from tests.kernel.forks import Forks
+
+CONFIGFS = Path("/sys/kernel/config")
+MOUNT = CONFIGFS / "target"
+STATE = (Path("/etc/target"), Path("/etc/rtslib-fb-target"))
+MODULES = (
+    "target_core_mod",
+    "target_core_file",
+    "target_core_iblock",
+    "target_core_pscsi",
+    "target_core_user",
+    "iscsi_target_mod",
+    "tcm_loop",
+    "vhost_scsi",
+    "loop",
+)
+
+
+def load() -> None:
+    """Mount configfs and load the target. CalledProcessError where this kernel has none."""
+    # rtslib 2.2 insists on this directory, and the target takes it only if it is there first.
+    for name in ("pr", "alua"):
+        (STATE[0] / name).mkdir(parents=True, exist_ok=True)
+    if not MOUNT.is_dir():
+        subprocess.run(["modprobe", "configfs"], check=True)
+        if not os.path.ismount(CONFIGFS):
+            subprocess.run(["mount", "-t", "configfs", "configfs", str(CONFIGFS)], check=True)
+    subprocess.run(["modprobe", "-a", *MODULES], check=True)
+
+
+def in_use() -> bool:
+    """Has somebody configured this machine's target?"""
+    return any(MOUNT.glob("core/*_*")) or any(MOUNT.glob("*/*/tpgt_*"))
+
+
+def clear() -> None:
+    """Take everything out of LIO's tree, whatever state it is in, with nothing but its own operations."""
+    for enable in MOUNT.glob("*/*/tpgt_*/enable"):
+        with suppress(OSError):
+            enable.write_text("0")
+    # Mapped LUNs before the LUNs that they show: an unlinked LUN with a mapping cannot be removed.
+    for pattern in ("*/*/tpgt_*/acls/*/lun_*", "*/*/tpgt_*/lun/lun_*", "*/*/tpgt_*/np/*"):
+        for directory in MOUNT.glob(pattern):
+            for entry in directory.iterdir():
+                if entry.is_symlink():
+                    entry.unlink()
+            directory.rmdir()
+    patterns = ("*/*/tpgt_*/acls/*", "*/*/tpgt_*", "*/*", "*", "core/*_*/*/alua/*", "core/*_*/*", "core/*_*")
+    for pattern in (*patterns, "core/alua/lu_gps/*"):
+        for directory in MOUNT.glob(pattern):
+            # Groups that the kernel makes itself refuse.
+            with suppress(OSError):
+                directory.rmdir()
+    left = [*MOUNT.glob("core/*_*"), *MOUNT.glob("*/*/tpgt_*")]
+    assert not left, left
+
+
+def unlinked_files(directory: Path) -> dict[Path, bytes]:
+    """Every file below a directory, and its content; empty when there is no such directory."""
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def kept_state() -> Iterator[None]:
+    """What is saved on this machine is put aside, and back at the end."""
+    before = {directory: unlinked_files(directory) for directory in STATE if directory.is_dir()}
+    empty_state()
+    try:
+        yield
+    finally:
+        empty_state()
+        for files in before.values():
+            for path, data in files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+
+
+def empty_state() -> None:
+    for directory in STATE:
+        for path in unlinked_files(directory):
+            path.unlink()
+
+
+class Kernel(Userspace):
+    """The kernel's target: `mount` is LIO's target/ directory, `state` where isadmin saves by default."""
+
+    options = ()
+
+    def __init__(self, directory: Path, forks: Forks) -> None:
+        self.mount = MOUNT
+        self.state = next(path for path in STATE if path.is_dir())
+        self._forks = forks
+        self.env = os.environ | {"XDG_CONFIG_HOME": str(directory / "config"), "HOME": str(directory)}
+
+    def isadmin(
+        self, *arguments: str, typed: str | None = None, userspace: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `isadmin ARGUMENTS`; never raises for its exit status. `userspace exec -- COMMAND`, which shows
+        a command the userspace target as the kernel's, runs COMMAND as it is."""
+        if arguments[:3] == ("userspace", "exec", "--"):
+            return subprocess.run(
+                arguments[3:], env=self.env, input=typed or "", capture_output=True, text=True, check=False
+            )
+        return self._forks.run(list(arguments), self.env, typed)
