@@ -27,10 +27,10 @@ def compare_and_write(command: Command) -> None:
     check_range(unit, command.lba, command.blocks)
     if command.blocks > MAX_COMPARE_AND_WRITE_BLOCKS:
         raise invalid_field_in_cdb(13)
-    if not command.blocks:
-        return
     command.data_out_length = 2 * command.blocks * unit.block_size
     check_size(command)
+    if not command.blocks:
+        return
     command.blocking = unit.storage.blocking
     command.work = _compare_and_write_work
 

@@ -32,7 +32,6 @@ MAX_LIST = MAX_TARGETS * TARGET_SIZE + MAX_SEGMENTS * SEGMENT_SIZE
 MAX_SEGMENT_BYTES = 256 << 20
 IDENTIFICATION_DESCRIPTOR = 0xE4
 BLOCK_TO_BLOCK = 0x02
-NUL = 0x20
 DC = 0x02
 DISCARD_RESULT = 0x18
 """LIST ID USAGE 11b: nothing is kept for RECEIVE COPY RESULTS."""
@@ -103,9 +102,8 @@ def _target(command: Command, descriptor: bytes) -> LunPath:
     """The LUN that an identification descriptor (6.4.5.5) names."""
     if descriptor[0] != IDENTIFICATION_DESCRIPTOR:
         raise illegal(Asc.UNSUPPORTED_TARGET_DESCRIPTOR_TYPE)
-    if descriptor[1] >> 6:
-        raise invalid_field_in_cdb(10)
-    if descriptor[1] & NUL or descriptor[1] & 0x1F:
+    # LU ID TYPE and NUL are obsolete in SPC-4, and ignored.
+    if descriptor[1] & 0x1F:
         raise _aborted(Asc.UNREACHABLE_COPY_TARGET)
     length = descriptor[7]
     wanted = bytes((descriptor[4] & 0x0F, descriptor[5] & 0x3F, 0, length)) + descriptor[8 : 8 + length]

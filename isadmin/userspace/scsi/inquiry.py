@@ -132,7 +132,7 @@ def block_limits(path: LunPath) -> bytes:
     _BLOCK_LIMITS.pack_into(
         body,
         0,
-        0x01,  # WSNZ
+        0,  # WSNZ: WRITE SAME of 0 blocks goes to the end of the unit
         MAX_COMPARE_AND_WRITE_BLOCKS if unit.value("emulate_caw") else 0,
         max(1, unit.storage.facts.physical_block_size // unit.block_size),
         unit.max_blocks,

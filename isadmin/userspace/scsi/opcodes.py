@@ -178,8 +178,9 @@ def _copies() -> Iterator[Operation]:
         )
 
 
-_TAILS = {10: f"{LBA32} 00 ff ff 00", 12: f"{LBA32} {LENGTH32} 00 00", 16: f"{LBA64} {LENGTH32} 00 00"}
-"""What follows the flags byte in a CDB with an LBA and a transfer length."""
+_TAILS = {10: f"{LBA32} 1f ff ff 00", 12: f"{LBA32} {LENGTH32} 1f 00", 16: f"{LBA64} {LENGTH32} 1f 00"}
+"""What follows the flags byte in a CDB with an LBA and a transfer length. A group number changes nothing
+here."""
 
 
 def _lengths(
@@ -238,7 +239,7 @@ def _block() -> Iterator[Operation]:
     yield _row(
         "COMPARE AND WRITE",
         0x89,
-        f"18 {LBA64} 00 00 00 ff 00 00",
+        f"18 {LBA64} 00 00 00 ff 1f 00",
         atomic.compare_and_write,
         WRITES | dpo_fua | Flags.EXCLUSIVE,
         offered=_with("emulate_caw"),
@@ -246,7 +247,7 @@ def _block() -> Iterator[Operation]:
     yield _row(
         "WRITE ATOMIC (16)",
         0x9C,
-        f"18 {LBA64} ff ff ff ff 00 00",
+        f"18 {LBA64} {LENGTH32} 1f 00",
         atomic.write_atomic,
         WRITES | dpo_fua | Flags.EXCLUSIVE,
     )
@@ -267,7 +268,7 @@ def _provisioning() -> Iterator[Operation]:
     yield _row(
         "WRITE SAME (10)",
         0x41,
-        f"18 {LBA32} 00 ff ff 00",
+        f"18 {_TAILS[10]}",
         provisioning.write_same,
         WRITES,
         timeout=60,
@@ -285,7 +286,7 @@ def _provisioning() -> Iterator[Operation]:
     yield _row(
         "UNMAP",
         0x42,
-        "01 00 00 00 00 00 ff ff 00",
+        "01 00 00 00 00 1f ff ff 00",
         provisioning.unmap,
         WRITES,
         timeout=60,

@@ -25,8 +25,8 @@ _STATUS_DESCRIPTOR = struct.Struct(">QIB3x")
 
 
 def write_same(command: Command) -> None:
-    """WRITE SAME (10) and (16). WSNZ is set: 0 blocks is refused, as is more than MAXIMUM WRITE SAME
-    LENGTH."""
+    """WRITE SAME (10) and (16). 0 blocks means all up to the end of the unit (WSNZ is clear); no
+    more than MAXIMUM WRITE SAME LENGTH in either case."""
     unit = command.unit
     cdb = command.cdb
     long_form = len(cdb) == 16
@@ -34,7 +34,8 @@ def write_same(command: Command) -> None:
     command.lba, command.blocks = extent(cdb)
     check_range(unit, command.lba, command.blocks)
     length_field = 10 if long_form else 7
-    if not command.blocks or command.blocks > unit.value("max_write_same_len"):
+    command.blocks = command.blocks or unit.blocks - command.lba
+    if command.blocks > unit.value("max_write_same_len"):
         raise invalid_field_in_cdb(length_field)
     if flags & UNMAP and not unit.value("emulate_tpws"):
         raise invalid_field_in_cdb(1, 3)
@@ -42,7 +43,7 @@ def write_same(command: Command) -> None:
         raise invalid_field_in_cdb(1, 4)
     command.scratch = bool(flags & UNMAP)
     command.blocking = unit.storage.blocking
-    command.work = _write_same_work
+    command.work = _write_same_work if command.blocks else None
     if long_form and flags & NDOB:
         return
     command.data_out_length = unit.block_size
