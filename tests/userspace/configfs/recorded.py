@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import lzma
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from json import loads
 from pathlib import Path
@@ -46,7 +46,7 @@ class RecordedUnit:
     unmap_alignment: int = 0
     max_write_same_len: int = 0
     rotational: bool = True
-    facts: dict[str, str] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
     size: int = 8 << 20
     counters: Counters = field(default_factory=Counters)
     reserved: Reservation = field(default_factory=Reservation)
