@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from isadmin.userspace.engine import Counters, LoginCounters, SessionFacts
@@ -35,7 +37,8 @@ from isadmin.userspace.model import (
 )
 from isadmin.userspace.model import Target as TargetNode
 from isadmin.userspace.portals import Listener, Portals
-from isadmin.userspace.scsi.nexus import Nexus
+from isadmin.userspace.scsi.nexus import LunPath, Nexus
+from isadmin.userspace.scsi.sense import Status
 from isadmin.userspace.scsi.unit import LogicalUnit
 from isadmin.userspace.server import LOGIN_TICKS, MAX_RECV, Connection, Server
 from isadmin.userspace.sessions import ActiveSession
@@ -101,7 +104,48 @@ class Target:
     # Units
 
     def open_unit(self, device: Device) -> LogicalUnit:
-        return LogicalUnit(device, open_storage(device))
+        unit = LogicalUnit(device, open_storage(device))
+        unit.save_aptpl = partial(self._save_aptpl, device)
+        unit.abort_tasks = self._abort_tasks
+        return unit
+
+    def _save_aptpl(self, device: Device, text: str) -> None:
+        """Keep a unit's registrations where LIO keeps them and rtslib looks for them: pr/aptpl_<serial>. In
+        a pool thread; when this returns, the file is on the disk, or gone."""
+        if not device.serial or "/" in device.serial:
+            raise OSError(errno.EINVAL, "registrations are kept by the unit serial number", device.serial)
+        directory = self.dbroot / "pr"
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"aptpl_{device.serial}"
+        if text:
+            replacement = path.with_name(f".{path.name}.new")
+            with replacement.open("w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            replacement.replace(path)
+        else:
+            path.unlink(missing_ok=True)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _abort_tasks(self, path: LunPath) -> None:
+        """PREEMPT AND ABORT: end the commands of a nexus at a unit."""
+        for connection in list(self.server.connections):
+            full = connection.full
+            for task in list(full.tasks.values()) if full is not None else ():
+                if full is None or task.command.found is not path:
+                    continue
+                tell = partial(full.answer_aborted, task, Status.TASK_ABORTED)
+                if not path.unit.value("emulate_tas"):
+                    full.abort(task)
+                elif full.abort(task):
+                    tell()
+                else:
+                    task.on_end.append(tell)
 
     def close_unit(self, device: Device) -> None:
         unit = device.unit
@@ -128,7 +172,7 @@ class Target:
     def alua_changed(self, group: TargetPortGroup) -> None:
         unit = group.device.unit
         if isinstance(unit, LogicalUnit):
-            unit.refresh_paths()
+            unit.alua_changed(group)
 
     # Portals
 
