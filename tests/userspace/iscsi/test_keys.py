@@ -1,0 +1,165 @@
+"""Negotiation of operational keys, row by row."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isadmin.userspace.iscsi.errors import LoginError
+from isadmin.userspace.iscsi.keys import KEYS, Kind, Negotiator, Parameters, Use, shown
+
+OURS = {
+    "HeaderDigest": "CRC32C,None",
+    "DataDigest": "CRC32C,None",
+    "MaxConnections": "4",
+    "InitialR2T": "Yes",
+    "ImmediateData": "Yes",
+    "MaxRecvDataSegmentLength": "65536",
+    "MaxXmitDataSegmentLength": "131072",
+    "MaxBurstLength": "262144",
+    "FirstBurstLength": "65536",
+    "DefaultTime2Wait": "2",
+    "DefaultTime2Retain": "20",
+    "MaxOutstandingR2T": "4",
+    "DataPDUInOrder": "Yes",
+    "DataSequenceInOrder": "Yes",
+    "ErrorRecoveryLevel": "2",
+}
+
+
+def negotiator(ours: dict[str, str] | None = None, *, discovery: bool = False) -> Negotiator:
+    return Negotiator({**OURS, **(ours or {})}, discovery=discovery)
+
+
+@pytest.mark.parametrize(
+    ("key", "offered", "ours", "answer"),
+    [
+        ("HeaderDigest", "None", "CRC32C,None", "None"),
+        ("HeaderDigest", "CRC32C,None", "CRC32C,None", "CRC32C"),
+        ("HeaderDigest", "None,CRC32C", "CRC32C,None", "None"),
+        ("HeaderDigest", "CRC32C", "None", "Reject"),
+        ("DataDigest", "SHA9,CRC32C", "CRC32C", "CRC32C"),
+        ("MaxConnections", "8", "4", "4"),
+        ("MaxConnections", "1", "4", "1"),
+        ("MaxConnections", "0", "4", "Reject"),
+        ("MaxConnections", "65536", "4", "Reject"),
+        ("InitialR2T", "No", "Yes", "Yes"),
+        ("InitialR2T", "No", "No", "No"),
+        ("InitialR2T", "Yes", "No", "Yes"),
+        ("InitialR2T", "yes", "No", "Reject"),
+        ("ImmediateData", "Yes", "Yes", "Yes"),
+        ("ImmediateData", "Yes", "No", "No"),
+        ("ImmediateData", "No", "Yes", "No"),
+        ("MaxBurstLength", "16776192", "262144", "262144"),
+        ("MaxBurstLength", "0x10000", "262144", "65536"),
+        ("MaxBurstLength", "511", "262144", "Reject"),
+        ("MaxBurstLength", "16777216", "262144", "Reject"),
+        ("FirstBurstLength", "262144", "65536", "65536"),
+        ("DefaultTime2Wait", "0", "2", "2"),
+        ("DefaultTime2Wait", "5", "2", "5"),
+        ("DefaultTime2Retain", "0", "20", "0"),
+        ("DefaultTime2Retain", "3601", "20", "Reject"),
+        ("MaxOutstandingR2T", "16", "4", "4"),
+        ("DataPDUInOrder", "No", "Yes", "Yes"),
+        ("DataSequenceInOrder", "No", "Yes", "Yes"),
+        ("ErrorRecoveryLevel", "2", "2", "0"),
+        ("IFMarker", "No", "", "No"),
+        ("OFMarkInt", "1~2048", "", "Reject"),
+        ("TaskReporting", "FastAbort,RFC3720", "", "RFC3720"),
+        ("iSCSIProtocolLevel", "2", "", "1"),
+        ("X-com.example.key", "1", "", "NotUnderstood"),
+        ("RDMAExtensions", "Yes", "", "NotUnderstood"),
+    ],
+)
+def test_answers(key: str, offered: str, ours: str, answer: str) -> None:
+    assert negotiator({key: ours}).receive(key, offered) == answer
+
+
+def test_results_are_kept() -> None:
+    side = negotiator()
+    for key, value in {
+        "HeaderDigest": "CRC32C",
+        "MaxRecvDataSegmentLength": "262144",
+        "InitialR2T": "No",
+        "ImmediateData": "No",
+        "MaxBurstLength": "16384",
+        "FirstBurstLength": "65536",
+    }.items():
+        side.receive(key, value)
+    found = side.finish()
+    assert found.header_digest
+    assert not found.data_digest
+    assert found.max_xmit_data_segment_length == 131072, "param/MaxXmitDataSegmentLength limits it"
+    assert found.max_recv_data_segment_length == 65536
+    assert found.initial_r2t
+    assert not found.immediate_data
+    assert (found.max_burst_length, found.first_burst_length) == (16384, 16384)
+
+
+def test_silence_means_the_defaults_of_the_standard() -> None:
+    assert negotiator({"MaxRecvDataSegmentLength": "8192"}).finish() == Parameters()
+
+
+def test_declared_once() -> None:
+    side = negotiator()
+    assert side.declarations() == [("MaxRecvDataSegmentLength", "65536")]
+    assert side.declarations() == []
+
+
+@pytest.mark.parametrize("key", ["TargetAlias", "TargetAddress", "TargetPortalGroupTag", "SendTargets2"])
+def test_keys_that_are_not_the_initiators(key: str) -> None:
+    side = negotiator()
+    if key not in KEYS:
+        assert side.receive(key, "x") == "NotUnderstood"
+        return
+    with pytest.raises(LoginError):
+        side.receive(key, "1")
+
+
+def test_a_key_sent_twice() -> None:
+    side = negotiator()
+    side.receive("MaxBurstLength", "65536")
+    with pytest.raises(LoginError):
+        side.receive("MaxBurstLength", "65536")
+
+
+@pytest.mark.parametrize("key", [key.name for key in KEYS.values() if Use.NORMAL_ONLY in key.use])
+def test_irrelevant_in_discovery(key: str) -> None:
+    assert negotiator(discovery=True).receive(key, "1") == "Irrelevant"
+
+
+def test_a_later_connection_takes_over_the_sessions_results() -> None:
+    first = Parameters(max_burst_length=4096, initial_r2t=False, header_digest=True)
+    side = Negotiator(OURS, discovery=False, leading=False, inherited=first)
+    assert side.receive("HeaderDigest", "None") == "None"
+    found = side.finish()
+    assert (found.max_burst_length, found.initial_r2t, found.header_digest) == (4096, False, False)
+    with pytest.raises(LoginError):
+        side.receive("MaxBurstLength", "8192")
+
+
+def test_what_our_side_cannot_read_counts_as_the_default() -> None:
+    assert negotiator({"MaxBurstLength": "many"}).receive("MaxBurstLength", "1048576") == "262144"
+
+
+@settings(deadline=None)
+@given(st.sampled_from(sorted(KEYS)), st.text(max_size=20))
+def test_any_value_gets_an_answer_in_range(key: str, value: str) -> None:
+    side = negotiator()
+    try:
+        answer = side.receive(key, value)
+    except LoginError:
+        return
+    row = KEYS[key]
+    if row.kind is Kind.NUMBER and answer not in ("Reject", None):
+        assert row.low <= int(answer or "") <= row.high
+    found = side.finish()
+    assert 512 <= found.first_burst_length <= found.max_burst_length < 1 << 24
+
+
+def test_session_wide_results_as_configfs_shows_them() -> None:
+    texts = shown(Parameters())
+    assert texts["InitialR2T"] == "1"
+    assert texts["MaxBurstLength"] == "262144"
+    assert len(texts) == 11
