@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -126,12 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A file's name may hold bytes that are no text; showing it must not fail.
         sys.stdout.reconfigure(errors="backslashreplace")
         sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    if words[:1] == ["userspace"]:
-        from isadmin.userspace import command
-
-        return command.main(words[1:])
     try:
-        status = _run(words)
+        status = _userspace(words[1:]) if words[:1] == ["userspace"] else _run(words)
         sys.stdout.flush()
     except IsadminError as error:
         return _report(error, "isadmin: ", debug="--debug" in words)
@@ -146,11 +141,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(error: IsadminError, where: str, suffix: str = "", *, debug: bool = False) -> int:
     if debug:
+        import traceback
+
         traceback.print_exception(error)
     with suppress(BrokenPipeError):
         sys.stdout.flush()
     print(f"{where}{error.line()}{suffix}", file=sys.stderr)
     return error.status
+
+
+def _userspace(words: list[str]) -> int:
+    from isadmin.userspace import command
+
+    return command.main(words)
 
 
 def _run(words: Sequence[str]) -> int:

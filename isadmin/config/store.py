@@ -9,7 +9,6 @@ import contextlib
 import gzip
 import json
 import os
-import secrets
 import stat
 import time
 from pathlib import Path
@@ -32,7 +31,7 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
     A symbolic link stays one: the file it points at is replaced. Raises OSError.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:

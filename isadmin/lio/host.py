@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -215,6 +214,8 @@ def _load_kernel_target() -> bool:
     """Mount configfs and load the target module, as rtslib does; False where that is impossible."""
     if os.geteuid() != 0 or not Path("/lib/modules", os.uname().release).is_dir():
         return False
+    import subprocess
+
     for command in (
         ["modprobe", "configfs"],
         ["mount", "-t", "configfs", "none", str(KERNEL.parent)],

@@ -27,7 +27,6 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -656,5 +655,7 @@ def _sort_key(name: str) -> tuple[str, int]:
 
 
 def _close(word: str, words: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
     close = get_close_matches(word, list(words), 1)
     return f"did you mean {close[0]}?" if close else ""

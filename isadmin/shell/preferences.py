@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from isadmin.config.store import write_atomically
 from isadmin.errors import IsadminError, RefusedFileError
 
 Kind = Literal["bool", "number", "string", "color", "colordefault", "loglevel"]
@@ -316,6 +315,8 @@ def _toml_character(character: str) -> str:
 
 
 def _write(file: Path, text: str) -> None:
+    from isadmin.config.store import write_atomically
+
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(file, text.encode(), mode=0o600)

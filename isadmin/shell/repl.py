@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
+from prompt_toolkit.renderer import CPR_Support
 from prompt_toolkit.shortcuts import radiolist_dialog
 
 from isadmin import __version__
@@ -134,6 +134,7 @@ class Repl:
                 continue
             except EOFError:
                 break
+            self._settle_cpr()
             self.run_text(text)
         try:
             self.session.finish(save=True)
@@ -141,6 +142,16 @@ class Repl:
             self._report(error)
             return error.status
         return 0
+
+    def _settle_cpr(self) -> None:
+        """A terminal that did not say where its cursor is by the end of a line never will: ask no more.
+
+        prompt_toolkit would find out after two seconds at one prompt, and waits for one second at each
+        until then.
+        """
+        renderer = self._prompt.app.renderer
+        if renderer.cpr_support is CPR_Support.UNKNOWN:
+            renderer.cpr_support = CPR_Support.NOT_SUPPORTED
 
     def run_text(self, text: str) -> None:
         """Run the lines of one input, up to the first that fails."""
@@ -161,6 +172,8 @@ class Repl:
 
     def _report(self, error: IsadminError) -> None:
         if self.debug:
+            import traceback
+
             traceback.print_exception(error)
         if isinstance(error, LanguageError) and error.caret():
             print(error.caret(), file=sys.stderr)

@@ -9,7 +9,6 @@ longer.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -133,7 +132,8 @@ class Session:
         """Print the tree below a node."""
         width = render.MAX_WIDTH
         if self.out.isatty():
-            width = min(shutil.get_terminal_size((width, 0)).columns, width)
+            # A pseudo-terminal that nobody gave a size has none.
+            width = min(os.get_terminal_size(self.out.fileno()).columns or width, width)
         flag = self.preferences.flag
         style = render.TreeStyle(
             width, flag("tree_round_nodes"), flag("tree_status_mode"), flag("tree_show_root"), self.paint()

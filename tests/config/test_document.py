@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isadmin.config import document
@@ -92,6 +92,7 @@ JSON = st.recursive(
 KEYS = sorted({*document.SHAPE, *document.REQUIRED, "name", "plugin", "wwn", "fabric", "tag", "index"})
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from(KEYS), JSON | st.dictionaries(st.sampled_from(KEYS), JSON)))
 def test_any_json_is_read_or_refused(value: Any) -> None:
     text = json.dumps(value)

@@ -9,23 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from isadmin import __version__
-from isadmin.config import store
 from isadmin.errors import (
     IsadminError,
     NoFileError,
     PartlyRestoredError,
     UsageError,
 )
-from isadmin.lio import saved
-from isadmin.lio.objects import MappedLun
-from isadmin.lio.sessions import Session as LioSession
-from isadmin.lio.sessions import all_sessions
 from isadmin.shell.language import Command
 from isadmin.shell.node import Node
 from isadmin.shell.suggest import paths_like
 
 if TYPE_CHECKING:
-    from isadmin.lio.objects import Lio
+    from isadmin.config.document import Document
+    from isadmin.lio.objects import Lio, MappedLun
+    from isadmin.lio.sessions import Session as LioSession
     from isadmin.shell.session import Session
 
 
@@ -76,6 +73,9 @@ class Root(Node):
         ========
         restoreconfig clearconfig
         """
+        from isadmin.config import store
+        from isadmin.lio import saved
+
         if savefile == "--force":
             savefile, force = None, "true"
         forced = force == "--force" or self.ui_eval_param(force, "bool", False)
@@ -135,6 +135,9 @@ class Root(Node):
         ========
         saveconfig clearconfig
         """
+        from isadmin.config import store
+        from isadmin.lio import saved
+
         clear = self.ui_eval_param(clear_existing, "bool", False)
         path = self._file(savefile)
         configuration = store.read(path)
@@ -155,7 +158,7 @@ class Root(Node):
         self.say(f"Configuration restored from {path}")
 
     def _check_restorable(
-        self, path: Path, configuration: store.Document, target: str | None, storage_object: str | None
+        self, path: Path, configuration: Document, target: str | None, storage_object: str | None
     ) -> None:
         """Raises UsageError for a part that the file does not have, or that cannot stand alone."""
         objects = configuration.get("storage_objects", [])
@@ -189,8 +192,11 @@ class Root(Node):
         ========
         saveconfig restoreconfig
         """
+        from isadmin.lio import saved
+
         if not (self.ui_eval_param(confirm, "bool", False) or self.shell.assume_yes):
-            raise UsageError("As a precaution, confirm=True needs to be set", "add confirm=true, or the option -y")
+            what = "As a precaution, confirm=True needs to be set"
+            raise UsageError(what, "add confirm=true, or the option -y")
         saved.clear(self.shell.host)
         self.get_root().refresh()
         self.say("All configuration cleared")
@@ -222,6 +228,8 @@ class Root(Node):
         ========
         status
         """
+        from isadmin.lio.sessions import all_sessions
+
         if action not in ("list", "detail"):
             raise UsageError("action must be one of: list, detail")
         if sid is not None and not sid.isdecimal():
