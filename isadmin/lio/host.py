@@ -49,12 +49,18 @@ class Host:
         """Where `saveconfig` saves when told no file."""
         return None if self.state is None else self.state / SAVEFILE
 
+    def require(self) -> None:
+        """Raises NoTargetError if the target is not there any more."""
+        with suppress(OSError):
+            if (self.path / "core").is_dir():
+                return
+        raise NoTargetError(f"The target at {self.path} is gone", _remedy(self.kind))
+
     def require_change(self) -> None:
         """Raises PermissionDeniedError if this user cannot change the target, NoTargetError if it is gone."""
+        self.require()
         if os.access(self.path, os.W_OK | os.X_OK):
             return
-        if not self.path.is_dir():
-            raise NoTargetError(f"The target at {self.path} is gone", _remedy(self.kind))
         raise PermissionDeniedError(
             "This command changes the target, which this user may not", "run it as root"
         )
@@ -198,7 +204,7 @@ def kernel() -> Host:
     state = KERNEL_STATE[0]
     if not state.is_dir() and KERNEL_STATE[1].is_dir():
         state = KERNEL_STATE[1]
-    return Host("kernel", KERNEL, state, Path("/run/isadmin"))
+    return Host("kernel", KERNEL, state, Path(os.environ.get("ISADMIN_RUNTIME_DIR", "/run/isadmin")))
 
 
 def _may_have_daemon() -> bool:

@@ -109,8 +109,8 @@ class Node(ConfigNode):  # type: ignore[misc]
         """The children, in no order."""
         if not self._complete:
             self._made = {}
-            self._complete = True
             self.make_children()
+            self._complete = True
         return list(self._made.values())
 
     def sorted_children(self) -> list[Node]:

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
-from isadmin.errors import IsadminError, UsageError
+from isadmin.errors import IsadminError, NoTargetError, UsageError
 from isadmin.lio.explain import explain
 from isadmin.shell import language, render
 from isadmin.shell.language import Command
@@ -179,11 +179,15 @@ class Session:
         with self.host.lock(self.preferences.number("lock_timeout")) if locks else nullcontext():
             if locks:
                 self.host.prepare()
+            changes = node.changes(command)
             try:
                 to = node.run(command)
-            finally:
-                if node.changes(command):
-                    self.changed = True
+            except UsageError:
+                raise
+            except BaseException:
+                self.changed |= changes
+                raise
+            self.changed |= changes
         if to is not None:
             self._go(to)
 
@@ -196,6 +200,9 @@ class Session:
         while path != "/":
             try:
                 self._current = root.get_node(path)
+                return
+            except NoTargetError:
+                # The command will say so if it needs the target.
                 return
             except UsageError:
                 gone, path = path, path.rpartition("/")[0] or "/"

@@ -142,6 +142,12 @@ def test_a_failed_change_may_have_changed_something(shown: Shown) -> None:
     assert not shown.host.held
 
 
+def test_a_change_that_was_not_tried_is_none(shown: Shown) -> None:
+    with pytest.raises(UsageError):
+        shown.run("create")
+    assert not shown.session.changed
+
+
 def test_who_may_not_change_may_look(shown: Shown) -> None:
     shown.host.allowed = False
     shown.run("ls")

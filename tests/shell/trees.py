@@ -30,6 +30,9 @@ class FakeHost:
         self.busy = False
         self.allowed = True
 
+    def require(self) -> None:
+        """It is always there."""
+
     def require_change(self) -> None:
         if not self.allowed:
             raise PermissionDeniedError("not allowed", "be root")

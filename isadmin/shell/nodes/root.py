@@ -40,6 +40,7 @@ class Root(Node):
         return self.shell.lio
 
     def make_children(self) -> None:
+        self.shell.host.require()
         from isadmin.shell.nodes.backstores import Backstores
         from isadmin.shell.nodes.fabrics import fabric_nodes
 

@@ -11,7 +11,14 @@ import pytest
 
 from isadmin import __version__
 from isadmin.config import store
-from isadmin.errors import IsadminError, NoFileError, PartlyRestoredError, RefusedFileError, UsageError
+from isadmin.errors import (
+    IsadminError,
+    NoFileError,
+    NoTargetError,
+    PartlyRestoredError,
+    RefusedFileError,
+    UsageError,
+)
 from isadmin.lio import saved
 from isadmin.lio.objects import Lio
 from isadmin.shell.preferences import Bookmarks, Preferences
@@ -206,6 +213,21 @@ def test_version_and_sessions(world: World) -> None:
             world.run(line)
     with pytest.raises(IsadminError, match="no session found with sid 7"):
         world.run("sessions list 7")
+
+
+def test_a_target_that_ended_is_said_and_can_be_left(world: World, tmp_path: Path) -> None:
+    world.run("cd backstores/fileio")
+
+    def gone() -> None:
+        raise NoTargetError("The target is gone")
+
+    world.host.require = gone  # type: ignore[method-assign]
+    with pytest.raises(NoTargetError):
+        world.run("ls")
+    with pytest.raises(NoTargetError):
+        world.run("/backstores/fileio pwd")
+    world.run("exit")
+    assert world.session.exiting
 
 
 SESSION_INFO = """InitiatorName: iqn.i
