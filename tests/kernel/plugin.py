@@ -37,7 +37,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "kernel: needs the kernel's target; runs where --kernel says")
+    config.addinivalue_line(
+        "markers",
+        "kernel(disposable): needs the kernel's target; with disposable=True, a machine for it alone",
+    )
     config.addinivalue_line("markers", "vm: boots virtual machines of its own")
     lacks = vm.missing()
     chosen = config.getoption("kernel") or ("none" if lacks else "vm")
@@ -58,6 +61,12 @@ def runs_in_vm(item: pytest.Item) -> bool:
     return item.config.stash[MODE] == "vm" and item.get_closest_marker("kernel") is not None
 
 
+def spoils(item: pytest.Item) -> bool:
+    """Does it set up a machine as no test should do to one that is used for anything else?"""
+    mark = item.get_closest_marker("kernel")
+    return mark is not None and bool(mark.kwargs.get("disposable"))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what cannot run here. Those that run in the machine come last and together, so that it does
@@ -65,6 +74,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     mode = config.stash[MODE]
     leave_out = {"vm": (), "host": ("vm",), "none": ("vm", "kernel")}[mode]
     out = [item for item in items if any(item.get_closest_marker(name) for name in leave_out)]
+    if mode == "host" and config.getoption("kernel_reports") is None:
+        out += [item for item in items if spoils(item)]
     if out:
         config.hook.pytest_deselected(items=out)
         gone = set(out)

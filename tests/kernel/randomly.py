@@ -1,0 +1,298 @@
+"""Random operations on LIO's tree that are worth trying: most make sense, many do not, a few cannot.
+
+A step is a kind and a number; which path and value it means is chosen with that number in the tree as it then
+is, so that a sequence replays the same. Operations that crash kernel 6.1 are left out.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from isadmin.userspace.configfs.tree import Tree
+
+FILES = Path("/run/isadmin-random")
+CORE = (
+    "fileio_0",
+    "fileio_1",
+    "fileio_0x1",
+    "rd_mcp_0",
+    "rd_mcp_1",
+    "fileio_",
+    "rd_mcp_x",
+    "iblock_0",
+    "none_0",
+)
+TARGETS = ("iqn.2003-01.org.test:a", "iqn.2003-01.org.test:b", "eui.0123456789abcdef", "no name")
+INITIATORS = ("iqn.2003-01.org.test:i1", "iqn.2003-01.org.test:i2", "i3")
+PORTALS = (
+    "127.0.0.1:3260",
+    "127.0.0.1:3261",
+    "0.0.0.0:3260",
+    "[::1]:3260",
+    "[::0]:3261",
+    "127.0.0.1",
+    "10.9.9.9:3260",
+)
+NAMES = {
+    "": ("iscsi", "iscsi", "none"),
+    "core": CORE,
+    "core/HBA": ("d", "e", "alua"),
+    "core/HBA/DEVICE/alua": ("g", "h", "default_tg_pt_gp"),
+    "core/alua/lu_gps": ("lug", "lug2"),
+    "FABRIC": TARGETS,
+    "FABRIC/TARGET": ("tpgt_1", "tpgt_2", "tpgt_01", "tpgt_0x10", "tpgt_", "tpg1", "tpgt_65536"),
+    "FABRIC/TARGET/TPG/np": PORTALS,
+    "FABRIC/TARGET/TPG/lun": ("lun_0", "lun_1", "lun_00", "lun_", "lun0", "lun_65536", "lun_255"),
+    "FABRIC/TARGET/TPG/acls": INITIATORS,
+    "FABRIC/TARGET/TPG/acls/ACL": ("lun_0", "lun_1", "lun_5", "lun_x"),
+}
+"""Directories in which objects are made, and names to try there."""
+NUMBERS = (
+    "0",
+    "1",
+    "1\n",
+    "2",
+    "7",
+    "64",
+    "255",
+    "256",
+    "512",
+    "4096",
+    "65536",
+    "4294967295",
+    "4294967296",
+    "-1",
+)
+WORDS = (
+    "",
+    "\n",
+    "yes",
+    "No",
+    "Yes",
+    "CHAP",
+    "None",
+    "CHAP,None",
+    "NULL",
+    "abc",
+    "x" * 40,
+    "x" * 300,
+    " 1",
+    "0x10",
+    "1 2",
+)
+CONTROL = (
+    f"fd_dev_name={FILES}/a,fd_dev_size=1048576",
+    f"fd_dev_name={FILES}/b,fd_dev_size=2097152,fd_buffered_io=1",
+    "fd_dev_size=4096",
+    "rd_pages=256",
+    "rd_pages=16,rd_nullio=1",
+    "udev_path=/nowhere",
+    "nonsense=1",
+)
+LEFT_OUT = re.compile(
+    # Crash a kernel: not without a configured device, not twice.
+    r".*/attrib/emulate_tpu|.*/alua_lu_gp"
+    # Loads modules of hardware that is not there.
+    r"|.*/np/.*/(iser|cxgbit)"
+    # Where files on this machine are kept.
+    r"|dbroot"
+)
+
+
+TPG = "target/iscsi/iqn.2003-01.org.test:a/tpgt_1"
+MAPPED = f"{TPG}/acls/iqn.2003-01.org.test:i1/lun_0"
+START = (
+    ("mkdir", "target/core/fileio_0"),
+    ("mkdir", "target/core/fileio_0/d"),
+    ("write", "target/core/fileio_0/d/control", CONTROL[0]),
+    ("write", "target/core/fileio_0/d/enable", "1"),
+    ("mkdir", "target/core/rd_mcp_0"),
+    ("mkdir", "target/core/rd_mcp_0/e"),
+    ("write", "target/core/rd_mcp_0/e/control", "rd_pages=256"),
+    ("write", "target/core/rd_mcp_0/e/enable", "1"),
+    ("mkdir", "target/iscsi"),
+    ("mkdir", "target/iscsi/iqn.2003-01.org.test:a"),
+    ("mkdir", TPG),
+    ("mkdir", f"{TPG}/np/127.0.0.1:3260"),
+    ("mkdir", f"{TPG}/lun/lun_0"),
+    ("symlink", f"{TPG}/lun/lun_0/link", "target/core/fileio_0/d"),
+    ("mkdir", f"{TPG}/lun/lun_1"),
+    ("mkdir", f"{TPG}/acls/iqn.2003-01.org.test:i1"),
+    ("mkdir", MAPPED),
+    ("symlink", f"{MAPPED}/link", f"{TPG}/lun/lun_0"),
+    ("write", f"{TPG}/enable", "1"),
+)
+"""A target that serves: what is most worth disturbing."""
+
+
+def records(tree: Tree, steps: Iterable[tuple[str, int]]) -> Iterator[dict[str, Any]]:
+    """START, then what each step's number means in the tree as it is when the step is asked for."""
+    for operation, path, *value in START:
+        yield {"op": operation, "path": path} | ({"value": value[0]} if value else {})
+    for kind, number in steps:
+        choose: Callable[[Tree, random.Random], dict[str, Any]] = globals()[f"_{kind}"]
+        yield choose(tree, random.Random(number))
+
+
+KINDS = (
+    "mkdir",
+    "mkdir",
+    "mkdir",
+    "symlink",
+    "write",
+    "write",
+    "enable",
+    "control",
+    "rmdir",
+    "unlink",
+    "read",
+    "odd",
+)
+
+
+def whole(path: str) -> str:
+    return f"target/{path}" if path else "target"
+
+
+def _listed(tree: Tree, path: str) -> list[str]:
+    try:
+        return sorted(tree.listdir(path))
+    except OSError:
+        return []
+
+
+def _matching(tree: Tree, pattern: str) -> list[str]:
+    """Directories of the tree for a key of NAMES: capitals stand for any object made there."""
+    found = [""]
+    for part in filter(None, pattern.split("/")):
+        found = [
+            f"{path}/{name}".lstrip("/")
+            for path in found
+            for name in _listed(tree, path)
+            if (name == part or (part.isupper() and _is_object(part, name)))
+        ]
+    return found
+
+
+PLACES = (*NAMES, "core/HBA/DEVICE", "FABRIC/TARGET/TPG/lun/LUN", "FABRIC/TARGET/TPG/acls/ACL/LUN")
+OBJECTS = {
+    "HBA": re.compile(r"\w+_\w+"),
+    "DEVICE": re.compile(r"\w"),
+    "FABRIC": re.compile("iscsi"),
+    "TARGET": re.compile(r"(iqn|eui|no).*"),
+    "TPG": re.compile(r"tpgt_.*"),
+    "ACL": re.compile(r"i.*"),
+    "LUN": re.compile(r"lun_.*"),
+}
+
+
+def _is_object(kind: str, name: str) -> bool:
+    return OBJECTS[kind].fullmatch(name) is not None and name not in ("info", "lu_gps")
+
+
+def _objects(tree: Tree, rng: random.Random) -> list[str]:
+    """All directories of one kind, of which there is at least one."""
+    while not (found := _matching(tree, rng.choice(PLACES))):
+        pass
+    return found
+
+
+def _walk(tree: Tree, rng: random.Random, wanted: Callable[[int], bool]) -> str | None:
+    """A random walk down from some object to an entry whose mode is wanted; None when it ends elsewhere."""
+    path = rng.choice(_objects(tree, rng))
+    while True:
+        names = _listed(tree, path)
+        if not names:
+            return None
+        path = f"{path}/{rng.choice(names)}".lstrip("/")
+        mode = tree.stat(path).mode
+        if wanted(mode) and (not mode & 0o040000 or rng.random() < 0.5):
+            return path
+        if mode & 0o170000 != 0o040000:
+            return None
+
+
+def _file(tree: Tree, rng: random.Random) -> str:
+    for _ in range(30):
+        path = _walk(tree, rng, lambda mode: mode & 0o170000 == 0o100000)
+        if path is not None and not LEFT_OUT.fullmatch(path):
+            return path
+    return "version"
+
+
+def _mkdir(tree: Tree, rng: random.Random) -> dict[str, Any]:
+    places: list[str] = []
+    while not places:
+        pattern = rng.choice(list(NAMES))
+        places = _matching(tree, pattern)
+    path, name = rng.choice(places), rng.choice(NAMES[pattern])
+    return {"op": "mkdir", "path": whole(f"{path}/{name}".lstrip("/"))}
+
+
+def _rmdir(tree: Tree, rng: random.Random) -> dict[str, Any]:
+    return {"op": "rmdir", "path": whole(rng.choice(_objects(tree, rng)))}
+
+
+def _symlink(tree: Tree, rng: random.Random) -> dict[str, Any]:
+    luns = _matching(tree, "FABRIC/TARGET/TPG/lun/LUN")
+    mapped = _matching(tree, "FABRIC/TARGET/TPG/acls/ACL/LUN")
+    devices = _matching(tree, "core/HBA/DEVICE")
+    odd = ["core", "version", "iscsi"]
+    places = luns + mapped or odd
+    path = rng.choice(places)
+    likely = luns if path in mapped else devices
+    value = rng.choice(likely if likely and rng.random() < 0.8 else luns + mapped + devices + odd)
+    return {
+        "op": "symlink",
+        "path": whole(f"{path}/{rng.choice(('link', 'enable', 'other'))}"),
+        "value": whole(value),
+    }
+
+
+def _unlink(tree: Tree, rng: random.Random) -> dict[str, Any]:
+    places = [
+        f"{path}/{name}"
+        for pattern in ("FABRIC/TARGET/TPG/lun/LUN", "FABRIC/TARGET/TPG/acls/ACL/LUN")
+        for path in _matching(tree, pattern)
+        for name in _listed(tree, path)
+        if name in ("link", "other") or rng.random() < 0.02
+    ]
+    return {"op": "unlink", "path": whole(rng.choice(places))} if places else _odd(tree, rng)
+
+
+def _write(tree: Tree, rng: random.Random) -> dict[str, Any]:
+    path = _file(tree, rng)
+    pool = CONTROL if path.endswith("/control") else NUMBERS if rng.random() < 0.7 else WORDS
+    return {"op": "write", "path": whole(path), "value": rng.choice(pool)}
+
+
+def _control(tree: Tree, rng: random.Random) -> dict[str, Any]:
+    devices = _matching(tree, "core/HBA/DEVICE")
+    if not devices:
+        return _mkdir(tree, rng)
+    return {"op": "write", "path": whole(f"{rng.choice(devices)}/control"), "value": rng.choice(CONTROL)}
+
+
+def _enable(tree: Tree, rng: random.Random) -> dict[str, Any]:
+    places = _matching(tree, "core/HBA/DEVICE") + _matching(tree, "FABRIC/TARGET/TPG")
+    if not places:
+        return _mkdir(tree, rng)
+    return {"op": "write", "path": whole(f"{rng.choice(places)}/enable"), "value": rng.choice("1110")}
+
+
+def _read(tree: Tree, rng: random.Random) -> dict[str, Any]:
+    return {"op": "read", "path": whole(_file(tree, rng))}
+
+
+def _odd(tree: Tree, rng: random.Random) -> dict[str, Any]:
+    path = _walk(tree, rng, lambda _: True) or "version"
+    operation = rng.choice(("mkdir", "rmdir", "unlink", "creat", "readlink", "stat", "listdir", "open_rw"))
+    if operation in ("mkdir", "creat") and rng.random() < 0.7:
+        path += "/new"
+    if operation == "unlink" and tree.stat(path).mode & 0o170000 == 0o120000:
+        operation = "readlink"
+    return {"op": operation, "path": whole(path)}

@@ -1,0 +1,85 @@
+"""Random operations on the kernel's configfs and on the userspace tree: errnos and trees are equal."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from isadmin.userspace.configfs.tree import Tree
+from isadmin.userspace.model import Device
+from tests.kernel import operations, randomly, world
+from tests.kernel.operations import Operations, Record
+from tests.userspace.configfs import replay
+from tests.userspace.configfs.recorded import RecordedEngine, RecordedUnit
+
+pytestmark = pytest.mark.kernel(disposable=True)
+
+DIFFERENT = re.compile(
+    # Numbers and times counted from the machine's start, and addresses in its memory.
+    r".*/(inst|indx|dev|creation_time|tgt_inst|last_fail_time)|.*/hba_info|.*/info|.*/statistics/.*"
+    r"|.*/alua_lu_gp|target/version|target/dbroot|target/iscsi/lio_version|.*/cpus_allowed_list"
+)
+
+
+class Files(RecordedEngine):
+    """An engine whose files are not there, but could be."""
+
+    def _open_fileio(self, device: Device) -> RecordedUnit:
+        Path(device.control["fd_dev_name"]).parent.stat()
+        return super()._open_fileio(device)
+
+
+@pytest.fixture(scope="module")
+def files() -> Iterator[None]:
+    randomly.FILES.mkdir()
+    yield
+    shutil.rmtree(randomly.FILES)
+
+
+def comparable(entries: dict[str, Record]) -> dict[str, Record]:
+    return {path: entry for path, entry in entries.items() if not DIFFERENT.fullmatch(path)}
+
+
+def run(steps: list[tuple[str, int]]) -> str:
+    """Do the steps on both; the first difference in words, or empty."""
+    world.clear()
+    tree = Tree(Files(), cpus=2)
+    ours = replay.Replay(tree)
+    theirs = Operations()
+    done: list[str] = []
+    for record in randomly.records(tree, steps):
+        expected, found = theirs.run(record)[0], ours.run(record)[0]
+        if expected != found:
+            return "\n".join([*done, f"{record}: kernel errno {expected}, tree errno {found}"])
+        if expected == 0 and record["op"] not in ("read", "stat", "listdir"):
+            done.append(str(record))
+    kernel, here = comparable(operations.dump()), comparable(replay.dump(tree))
+    different = [
+        f"{path}: kernel {kernel.get(path)}, tree {here.get(path)}"
+        for path in sorted(kernel.keys() | here.keys())
+        if kernel.get(path) != here.get(path)
+    ]
+    return "\n".join([*done, *different]) if different else ""
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(randomly.KINDS), st.integers(0, 2**32)), min_size=40, max_size=80)
+
+
+@settings(
+    max_examples=12,
+    derandomize=True,
+    deadline=None,
+    # Each example takes seconds: shrinking is for whoever looks at a failure.
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(STEPS)
+def test_same_errnos_and_same_tree(empty_target: Path, files: None, steps: list[tuple[str, int]]) -> None:
+    difference = run(steps)
+    assert not difference, difference
