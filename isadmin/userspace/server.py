@@ -28,7 +28,6 @@ from isadmin.userspace.sessions import ActiveSession, count
 
 if TYPE_CHECKING:
     from isadmin.userspace.fullfeature import FullFeature, Task
-    from isadmin.userspace.model import Portal
     from isadmin.userspace.portals import Listener
     from isadmin.userspace.scsi.command import Command
     from isadmin.userspace.scsi.gate import Gate
@@ -702,11 +701,6 @@ class Connection:
             self.full = None
             full.connection_closed()
             self.server.host.detached(self, full)
-
-    @property
-    def portals(self) -> list[Portal]:
-        """The portals it may have come through."""
-        return self.listener.portals
 
     def reachable(self, address: str, port: int) -> str | None:
         """address:port of a portal as this initiator can reach it: a wildcard stands for the address at which

@@ -180,11 +180,8 @@ class Target:
         self.portals.open(portal)
 
     def close_portal(self, portal: Portal) -> None:
+        """Take no more logins there. Sessions that came through it stay, as in LIO."""
         self.portals.close(portal)
-        for active in self._of(portal.tpg):
-            for connection in list(active.session.connections.values()):
-                if portal in connection.portals:
-                    connection.close("the portal is gone")
 
     # Groups, LUNs, ACLs
 
@@ -277,6 +274,10 @@ class Target:
     def sessions(self, tpg: Tpg) -> Sequence[SessionFacts]:
         return [active.facts() for active in self._of(tpg)]
 
+    def session(self, acl: NodeAcl) -> SessionFacts | None:
+        latest = next((active for active in reversed(self._sessions) if active.acl is acl), None)
+        return None if latest is None else latest.facts()
+
     def _counters(self, mapped: MappedLun) -> Counters:
         return self._mapped_counters.setdefault(mapped, Counters())
 
@@ -315,7 +316,7 @@ class Target:
     def identify(self, connection: Connection, identity: Identity) -> Grant:
         listener = connection.listener
         if identity.discovery:
-            return self._identify_discovery(listener)
+            return self._identify_discovery(listener, identity)
         _, tpg = self._find(listener, identity.target)
         if tpg is None:
             # A target that exists at other portals only is as good as none here.
@@ -346,10 +347,15 @@ class Target:
             inherited=inherited,
         )
 
-    def _identify_discovery(self, listener: Listener) -> Grant:
+    def _identify_discovery(self, listener: Listener, identity: Identity) -> Grant:
+        """discovery_auth decides. Where it is not set, an initiator that offers CHAP nevertheless (tools do, with
+        what they use for the target) is held to the credentials of its own ACLs."""
         fabric = _fabric(listener)
-        secrets = _secrets(fabric.discovery_auth) if fabric is not None else None
         required = fabric is not None and fabric.enforce_discovery_auth
+        secrets = _secrets(fabric.discovery_auth) if fabric is not None else ()
+        if not secrets and not required:
+            acls = [portal.tpg.acls.get(identity.initiator) for portal in listener.portals]
+            secrets = tuple(dict.fromkeys(s for acl in acls if acl is not None for s in _secrets(acl.auth)))
         return Grant(tpgt=0, values={}, auth_required=required, secrets=secrets)
 
     def _session(self, identity: Identity, tpg: Tpg) -> ActiveSession | None:
@@ -581,17 +587,18 @@ def _values(tpg: Tpg) -> dict[str, str]:
     return values
 
 
-def _secrets(auth: Credentials) -> ChapSecrets | None:
-    """Configured credentials without the newlines that configfs keeps; None where there are none."""
+def _secrets(auth: Credentials) -> tuple[ChapSecrets, ...]:
+    """Configured credentials without the newlines that configfs keeps; empty where there are none."""
     if not auth.one_way:
-        return None
+        return ()
     mutual = auth.mutual
-    return ChapSecrets(
+    found = ChapSecrets(
         auth.userid.strip("\n"),
         _bytes(auth.password),
         auth.userid_mutual.strip("\n") if mutual else "",
         _bytes(auth.password_mutual) if mutual else b"",
     )
+    return (found,)
 
 
 def _bytes(secret: str) -> bytes:

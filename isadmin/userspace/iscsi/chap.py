@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from isadmin.userspace.iscsi.codes import LoginStatus
@@ -85,10 +85,13 @@ def _failure(what: str) -> LoginError:
 
 
 class Chap:
-    """One login's CHAP exchange. `step` takes what a request brought and returns what the answer says; `done`
-    is true once the initiator has proven itself. Failures are LoginError(AUTHENTICATION_FAILURE)."""
+    """One login's CHAP exchange: any of `accepted` will do.
 
-    def __init__(self, accepted: ChapSecrets | None, ledger: ChallengeLedger) -> None:
+    `step` takes what a request brought and returns what the answer says; `done` is true once the initiator has
+    proven itself. Failures are LoginError(AUTHENTICATION_FAILURE).
+    """
+
+    def __init__(self, accepted: Sequence[ChapSecrets], ledger: ChallengeLedger) -> None:
         self._accepted = accepted
         self._ledger = ledger
         self._algorithm = ""
@@ -127,20 +130,23 @@ class Chap:
         name, answer = keys.get("CHAP_N"), keys.get("CHAP_R")
         if name is None or answer is None:
             raise _failure("no CHAP_N or CHAP_R")
-        accepted = self._accepted
-        if accepted is None:
+        if not self._accepted:
             raise _failure("no CHAP credentials are set for this initiator")
         try:
             given = decode_binary(answer)
         except ValueError:
             raise _failure("a malformed CHAP_R") from None
-        wanted = response(self._algorithm, self._identifier, accepted.secret, self._challenge)
-        # Both are computed before either is looked at: time tells nothing about which one was wrong.
-        right_name = hmac.compare_digest(name.encode(), accepted.name.encode())
-        right_answer = hmac.compare_digest(given, wanted)
-        if not (right_name and right_answer):
+        proven = None
+        for accepted in self._accepted:
+            wanted = response(self._algorithm, self._identifier, accepted.secret, self._challenge)
+            # Both are computed before either is looked at: time tells nothing about which one was wrong.
+            right_name = hmac.compare_digest(name.encode(), accepted.name.encode())
+            right_answer = hmac.compare_digest(given, wanted)
+            if right_name and right_answer:
+                proven = accepted
+        if proven is None:
             raise _failure("wrong CHAP name or secret")
-        reply = self._prove(keys, accepted)
+        reply = self._prove(keys, proven)
         self._ledger.forget(self._challenge)
         self.done = True
         return reply

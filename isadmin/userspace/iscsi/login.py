@@ -63,7 +63,8 @@ class Grant:
     """AuthMethod=None is not good enough."""
     methods: tuple[str, ...] = ("CHAP", "None")
     """The AuthMethods that we have."""
-    secrets: ChapSecrets | None = None
+    secrets: tuple[ChapSecrets, ...] = ()
+    """What CHAP accepts."""
     target_alias: str = ""
     inherited: Parameters | None = None
     """The session's parameters when this connection joins one."""
@@ -303,7 +304,7 @@ class LoginMachine:
         grant = self._grant
         assert grant is not None
         methods = [method for method in grant.methods if method != "None" or not grant.auth_required]
-        if grant.secrets is None and "None" in methods and "None" in offered.split(","):
+        if not grant.secrets and "None" in methods and "None" in offered.split(","):
             # CHAP cannot succeed without credentials, and nobody insists on it.
             methods = ["None"]
         chosen = next((method for method in offered.split(",") if method in methods), None)

@@ -48,7 +48,7 @@ def test_malformed_binary_values(text: str) -> None:
 def started(
     secrets: ChapSecrets | None = SECRETS, offered: str = "5", ledger: ChallengeLedger | None = None
 ) -> tuple[Chap, dict[str, str]]:
-    chap = Chap(secrets, ledger if ledger is not None else ChallengeLedger())
+    chap = Chap(() if secrets is None else (secrets,), ledger if ledger is not None else ChallengeLedger())
     return chap, dict(chap.step({"CHAP_A": offered}))
 
 
@@ -82,7 +82,7 @@ def test_challenges_differ() -> None:
     "keys", [{"CHAP_A": "99"}, {"CHAP_A": ""}, {"CHAP_N": "alice", "CHAP_R": "0x00"}, {}]
 )
 def test_a_start_that_cannot_be(keys: dict[str, str]) -> None:
-    refused(Chap(SECRETS, ChallengeLedger()), keys)
+    refused(Chap([SECRETS], ChallengeLedger()), keys)
 
 
 def test_wrong_secret_and_wrong_name() -> None:
@@ -175,3 +175,13 @@ def test_nothing_may_follow_success() -> None:
 def test_secrets_do_not_show() -> None:
     assert "alices" not in repr(BOTH)
     assert "targets-" not in repr(BOTH)
+
+
+def test_any_of_several_credentials_will_do() -> None:
+    chap = Chap([ChapSecrets("bob", b"bobs-secret"), SECRETS], ChallengeLedger())
+    told = dict(chap.step({"CHAP_A": "7"}))
+    chap.step(answer(told))
+    assert chap.done
+    chap = Chap([ChapSecrets("bob", b"bobs-secret"), SECRETS], ChallengeLedger())
+    told = dict(chap.step({"CHAP_A": "7"}))
+    refused(chap, answer(told, name="bob"))

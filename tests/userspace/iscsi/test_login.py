@@ -138,7 +138,7 @@ def with_chap(
     secret: bytes = b"alices-secret", targets: Targets | None = None
 ) -> tuple[LoginMachine, LoginRequest]:
     """A machine that waits for the CHAP answer, and that answer."""
-    machine = LoginMachine(targets or Targets(auth_required=True, secrets=ONE_WAY))
+    machine = LoginMachine(targets or Targets(auth_required=True, secrets=(ONE_WAY,)))
     first = machine.receive(request(0, 1, {**NAMES, "AuthMethod": "CHAP,None"}))
     assert ok(first)["AuthMethod"] == "CHAP"
     assert not first.transit
@@ -164,7 +164,7 @@ def test_a_wrong_secret() -> None:
 
 
 def test_mutual_chap() -> None:
-    targets = Targets(auth_required=True, secrets=SECRETS)
+    targets = Targets(auth_required=True, secrets=(SECRETS,))
     machine, answer = with_chap(targets=targets)
     answer.data += format_pairs([("CHAP_I", "5"), ("CHAP_C", "0x" + "11" * 16)])
     proof = hashlib.sha256(b"\x05targets-secret" + b"\x11" * 16).hexdigest()
@@ -172,7 +172,7 @@ def test_mutual_chap() -> None:
 
 
 def test_transit_waits_for_chap() -> None:
-    machine = LoginMachine(Targets(auth_required=True, secrets=ONE_WAY))
+    machine = LoginMachine(Targets(auth_required=True, secrets=(ONE_WAY,)))
     machine.receive(request(0, 1, {**NAMES, "AuthMethod": "CHAP"}))
     response = machine.receive(request(0, 1, {"CHAP_A": "5"}))
     assert not response.transit
@@ -183,12 +183,12 @@ def test_transit_waits_for_chap() -> None:
     "keys", [{"AuthMethod": "None"}, {"AuthMethod": "KRB5"}, {}], ids=["None", "unknown method", "no method"]
 )
 def test_required_authentication_is_not_optional(keys: dict[str, str]) -> None:
-    machine = LoginMachine(Targets(auth_required=True, secrets=ONE_WAY))
+    machine = LoginMachine(Targets(auth_required=True, secrets=(ONE_WAY,)))
     failed(machine, request(0, 1, {**NAMES, **keys}), LoginStatus.AUTHENTICATION_FAILURE)
 
 
 def test_the_security_stage_cannot_be_skipped() -> None:
-    machine = LoginMachine(Targets(auth_required=True, secrets=ONE_WAY))
+    machine = LoginMachine(Targets(auth_required=True, secrets=(ONE_WAY,)))
     failed(machine, request(1, 3, NAMES), LoginStatus.AUTHENTICATION_FAILURE)
 
 
@@ -204,7 +204,7 @@ def test_the_security_stage_cannot_be_skipped() -> None:
 def test_choice_of_method_where_none_is_required(
     offered: str, secrets: ChapSecrets | None, chosen: str
 ) -> None:
-    machine = LoginMachine(Targets(secrets=secrets))
+    machine = LoginMachine(Targets(secrets=() if secrets is None else (secrets,)))
     assert ok(machine.receive(request(0, 1, {**NAMES, "AuthMethod": offered})))["AuthMethod"] == chosen
 
 
@@ -358,7 +358,7 @@ REQUESTS = st.builds(
 def test_any_requests_get_answers_and_no_way_round_authentication(
     sent: list[LoginRequest], required: bool
 ) -> None:
-    targets = Targets(auth_required=required, secrets=ONE_WAY)
+    targets = Targets(auth_required=required, secrets=(ONE_WAY,))
     machine = LoginMachine(targets)
     for each in sent:
         response = machine.receive(each)
