@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from isadmin.userspace.configfs.context import Context
 from isadmin.userspace.configfs.schema import File, Kind, Show, Store, kind
-from isadmin.userspace.configfs.values import PAGE_SIZE, U16, fail, one_of, stripped, unsigned
+from isadmin.userspace.configfs.values import PAGE_SIZE, TEXT, U16, fail, one_of, stripped, unsigned
 from isadmin.userspace.model import Device, LuGroup, Lun, TargetPortGroup
 
 NAME_BUFFER = 256
@@ -34,7 +34,7 @@ def page(lines: Iterator[str]) -> str:
     """As many whole lines as a page takes."""
     text, size = [], 0
     for line in lines:
-        size += len(line.encode(errors="surrogateescape"))
+        size += len(line.encode(*TEXT))
         if size > PAGE_SIZE:
             break
         text.append(line)
@@ -69,12 +69,12 @@ def _store_lu_group_id(context: Context, lu_group: LuGroup, text: str) -> None:
     number = unsigned(text)
     if number > U16 or lu_group.group_id is not None:
         fail(errno.EINVAL)
-    taken = {other.group_id for other in context.root.lu_groups.values()} | {0}
-    if number in taken - {0}:
+    taken = {other.group_id for other in context.root.lu_groups.values()}
+    if number in taken:
         fail(errno.EINVAL)
     while not number or number in taken:
-        context.lu_groups_made += 1
-        number = context.lu_groups_made & U16
+        context.lu_group_ids += 1
+        number = context.lu_group_ids & U16
     lu_group.group_id = number
 
 

@@ -27,8 +27,8 @@ class Context:
     hbas_made: int = 0
     devices_enabled: int = 0
     """Counts attempts too: the kernel takes the index first."""
-    lu_groups_made: int = 0
-    port_group_ids: dict[int, int] = field(default_factory=dict)
+    lu_group_ids: int = 0
+    """The last id given to a group that asked for any."""
     targets_made: int = 0
     acls_made: int = 0
     default_lu_group: LuGroup = field(default_factory=lambda: LuGroup("default_lu_gp", 0))

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 
 from isadmin.userspace.configfs.context import Context
-from isadmin.userspace.configfs.values import U32, control_tokens, fail, loose_integer, unsigned
+from isadmin.userspace.configfs.values import TEXT, U32, control_tokens, fail, loose_integer, unsigned
 from isadmin.userspace.model import Device
 
 FILE_NAME_MAX = 256
@@ -17,7 +17,7 @@ PAGES_PER_TABLE = 2048
 
 
 def _truncated(text: str, size: int) -> str:
-    return text.encode(errors="surrogateescape")[: size - 1].decode(errors="surrogateescape")
+    return text.encode(*TEXT)[: size - 1].decode(*TEXT)
 
 
 Key = Callable[[Device, str], str | None]

@@ -10,7 +10,7 @@ from isadmin.userspace.configfs.alua import LU_GROUP, make_lu_group
 from isadmin.userspace.configfs.context import Context
 from isadmin.userspace.configfs.devices import DEVICE_KINDS, make_device
 from isadmin.userspace.configfs.schema import File, Kind, group, kind
-from isadmin.userspace.configfs.values import fail, unsigned
+from isadmin.userspace.configfs.values import TEXT, fail, unsigned
 from isadmin.userspace.model import Fabric, Hba, Root
 
 VERSION = "v5.0"
@@ -58,7 +58,7 @@ HBAS = {
 
 def _make_hba(context: Context, root: Root, name: str) -> tuple[Kind, Hba]:
     """<plugin>_<number>, where the plugin may hold one "_" itself (rd_mcp)."""
-    if len(name.encode(errors="surrogateescape")) >= HBA_NAME_MAX:
+    if len(name.encode(*TEXT)) >= HBA_NAME_MAX:
         fail(errno.ENAMETOOLONG)
     plugin, underscore, number = name.partition("_")
     if not underscore:
@@ -96,12 +96,13 @@ def _version(context: Context, root: Root) -> str:
 def _store_dbroot(context: Context, root: Root, text: str) -> int:
     """The kernel copies the new path over the old one without ending it, so a longer old path's tail stays
     unless a newline came along."""
-    if len(text) > DBROOT_MAX - 1:
+    new, old = text.encode(*TEXT), root.dbroot.encode(*TEXT)
+    if len(new) > DBROOT_MAX - 1:
         fail(errno.EINVAL)
     wanted = text.removesuffix("\n")
     context.engine.set_dbroot(wanted)
-    root.dbroot = wanted if wanted != text else text + root.dbroot[len(text) :]
-    return len(text)
+    root.dbroot = wanted if wanted != text else (new + old[len(new) :]).decode(*TEXT)
+    return len(new)
 
 
 def _default_lu_group(context: Context, root: Root) -> Iterable[tuple[str, str, Kind, object]]:

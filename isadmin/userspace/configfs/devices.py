@@ -24,7 +24,7 @@ from isadmin.userspace.configfs.context import Context
 from isadmin.userspace.configfs.control import check_control, show_info, store_control
 from isadmin.userspace.configfs.lba_map import store_lba_map
 from isadmin.userspace.configfs.schema import File, Kind, Show, Store, group, kind
-from isadmin.userspace.configfs.values import U16, fail, unsigned
+from isadmin.userspace.configfs.values import TEXT, U16, fail, unsigned
 from isadmin.userspace.model import Device, Hba
 
 TEXT_MAX = 511
@@ -58,7 +58,7 @@ def _text(attribute: str) -> tuple[Show, Store]:
         return f"{getattr(device, attribute)}\n" if getattr(device, flag) else ""
 
     def store(context: Context, device: Device, text: str) -> int:
-        size = len(text.encode(errors="surrogateescape"))
+        size = len(text.encode(*TEXT))
         if not 0 < size <= TEXT_MAX:
             fail(errno.EINVAL)
         setattr(device, attribute, text.removesuffix("\n"))

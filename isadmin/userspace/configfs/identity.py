@@ -6,7 +6,7 @@ import errno
 
 from isadmin.userspace.configfs.context import Context
 from isadmin.userspace.configfs.schema import File, Show, Store
-from isadmin.userspace.configfs.values import U32, fail, printable_ascii, stripped, unsigned
+from isadmin.userspace.configfs.values import TEXT, U32, fail, printable_ascii, stripped, unsigned
 from isadmin.userspace.model import Device
 
 SERIAL_BUFFER = 254
@@ -30,7 +30,7 @@ def _set(context: Context, device: Device, attribute: str, value: str | int, nam
 def _store_serial(context: Context, device: Device, text: str) -> None:
     if device.unit is not None and device.unit.facts.get("serial"):
         fail(errno.EOPNOTSUPP)
-    if len(text.encode(errors="surrogateescape")) + 1 > SERIAL_BUFFER:
+    if len(text.encode(*TEXT)) + 1 > SERIAL_BUFFER:
         fail(errno.EOVERFLOW)
     _set(context, device, "serial", stripped(text), "vpd_unit_serial")
 
@@ -46,7 +46,7 @@ def _inquiry(attribute: str, length: int, name: str) -> Store:
     def store(context: Context, device: Device, text: str) -> None:
         value = stripped(text)
         # A trailing newline and a NUL fit into the kernel's buffer, more does not.
-        if len(text.encode(errors="surrogateescape")) > length + 1 or len(value) > length:
+        if len(text.encode(*TEXT)) > length + 1 or len(value) > length:
             fail(errno.EOVERFLOW)
         if not printable_ascii(value):
             fail(errno.EINVAL)

@@ -11,7 +11,7 @@ from isadmin.userspace.configfs.context import Context
 from isadmin.userspace.configfs.luns import acl_kind, new_acl, target_param, tpg_groups
 from isadmin.userspace.configfs.portals import PORTAL_GROUP
 from isadmin.userspace.configfs.schema import File, Kind, group, kind
-from isadmin.userspace.configfs.values import U16, U32, boolean, fail, unsigned
+from isadmin.userspace.configfs.values import TEXT, U16, U32, boolean, fail, unsigned
 from isadmin.userspace.model import Fabric, NodeAcl, Target, Tpg
 
 NAME_MAX = 223
@@ -40,7 +40,7 @@ def _store_depth(context: Context, acl: NodeAcl, text: str) -> None:
 
 
 def _store_tag(context: Context, acl: NodeAcl, text: str) -> None:
-    if len(text.encode(errors="surrogateescape")) > TAG_MAX:
+    if len(text.encode(*TEXT)) > TAG_MAX:
         fail(errno.EINVAL)
     acl.tag = "" if text.startswith("NULL") else text
     context.engine.acl_changed(acl)
@@ -134,7 +134,7 @@ TPG = kind(
 
 def _make_target(context: Context, fabric: Fabric, name: str) -> tuple[Kind, Target]:
     """Any name that is not too long: LIO leaves its form to who types it."""
-    if len(name.encode(errors="surrogateescape")) > NAME_MAX:
+    if len(name.encode(*TEXT)) > NAME_MAX:
         fail(errno.EINVAL)
     target = Target(fabric, name, context.targets_made)
     context.targets_made += 1

@@ -9,7 +9,7 @@ from typing import Any
 
 from isadmin.userspace.configfs.context import Context
 from isadmin.userspace.configfs.schema import File, Show, Store
-from isadmin.userspace.configfs.values import U32, fail, one_of, signed
+from isadmin.userspace.configfs.values import TEXT, U32, fail, one_of, signed
 from isadmin.userspace.model import Credentials, Fabric, NodeAcl, Tpg
 
 NAME_MAX = 255
@@ -163,7 +163,7 @@ def _check_key(key: Key, value: str) -> None:
     if len(values) > 1 and not key.is_list:
         fail(errno.EINVAL)
     for each in values:
-        if len(each.encode(errors="surrogateescape")) > VALUE_MAX:
+        if len(each.encode(*TEXT)) > VALUE_MAX:
             fail(errno.EINVAL)
         if key.words and each not in key.words:
             fail(errno.EINVAL)
@@ -205,11 +205,11 @@ def _credential(name: str, of: SecretsOf, changed: Callable[[Context, Any], None
     refused, or in a portal group's auth/ cut off."""
 
     def store(context: Context, item: Any, text: str) -> None:
-        data = text.encode(errors="surrogateescape")
+        data = text.encode(*TEXT)
         if len(data) > NAME_MAX:
             if not cut:
                 fail(errno.EINVAL)
-            text = data[:NAME_MAX].decode(errors="surrogateescape")
+            text = data[:NAME_MAX].decode(*TEXT)
         credentials = of(item)
         setattr(credentials, name, text)
         setattr(credentials, f"{name}_set", not text.startswith("NULL"))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from isadmin.userspace.configfs.context import Context
 from isadmin.userspace.configfs.schema import File, group
-from isadmin.userspace.configfs.statistics import hundredths, session_of, table
+from isadmin.userspace.configfs.statistics import hundredths, table
 from isadmin.userspace.engine import LoginCounters, SessionFacts
 from isadmin.userspace.model import NodeAcl, Target
 
@@ -117,16 +117,12 @@ TARGET = group(
 # A node ACL's session
 
 
-def _session(context: Context, acl: NodeAcl) -> SessionFacts | None:
-    return session_of(context, acl.tpg, acl.initiator)
-
-
 def _of_session(show: Callable[[SessionFacts], object]) -> Callable[[Context, object], object]:
     """Nothing to read without a session."""
 
     def column(context: Context, item: object) -> object:
         assert isinstance(item, NodeAcl)
-        session = _session(context, item)
+        session = context.engine.session(item)
         return "" if session is None else show(session)
 
     return column
@@ -174,7 +170,7 @@ SESSION_PARAMETERS = (
 
 def _parameter(name: str) -> File:
     def show(context: Context, acl: NodeAcl) -> str:
-        session = _session(context, acl)
+        session = context.engine.session(acl)
         if session is None:
             return NO_SESSION
         value = session.parameters.get(name, "0")
@@ -187,7 +183,7 @@ ACL_PARAM_FILES = [_parameter(name) for name in SESSION_PARAMETERS]
 
 
 def show_info(context: Context, acl: NodeAcl) -> str:
-    s = _session(context, acl)
+    s = context.engine.session(acl)
     if s is None:
         return f"No active iSCSI Session for Initiator Endpoint: {acl.initiator}\n"
     lines = [

@@ -7,7 +7,7 @@ import errno
 from isadmin.userspace.configfs.context import Context
 from isadmin.userspace.configfs.luns import acl_kind, new_acl, target_param, tpg_groups
 from isadmin.userspace.configfs.schema import File, Kind, group, kind
-from isadmin.userspace.configfs.values import fail, one_of, unsigned
+from isadmin.userspace.configfs.values import TEXT, fail, one_of, unsigned
 from isadmin.userspace.model import Fabric, NodeAcl, Target, Tpg
 
 PREFIXES = ("naa.", "fc.", "iqn.")
@@ -80,7 +80,7 @@ def _store_nexus(context: Context, tpg: Tpg, text: str) -> None:
             fail(errno.EPERM if tpg.target.fabric.name == "loopback" else errno.EBUSY)
         tpg.nexus = ""
         return
-    if len(text.encode(errors="surrogateescape")) > NAME_MAX:
+    if len(text.encode(*TEXT)) > NAME_MAX:
         fail(errno.EINVAL)
     prefix = _prefix(text)
     if prefix != _prefix(tpg.target.name):

@@ -247,19 +247,10 @@ def _of_mapped(show: Callable[[Context, MappedLun], object]) -> Callable[[Contex
     return column
 
 
-def session_of(context: Context, tpg: Tpg, initiator: str) -> SessionFacts | None:
-    """The initiator's (latest) session."""
-    found = None
-    for session in context.engine.sessions(tpg):
-        if session.initiator == initiator and not session.dynamic:
-            found = session
-    return found
-
-
 def _of_session(show: Callable[[MappedLun, SessionFacts], object]) -> Callable[[Context, object], object]:
     def column(context: Context, item: object) -> object:
         assert isinstance(item, MappedLun)
-        session = session_of(context, item.acl.tpg, item.acl.initiator)
+        session = context.engine.session(item.acl)
         if session is None:
             fail(errno.ENODEV)
         return show(item, session)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from isadmin.userspace.configfs.context import Context, default_release
 from isadmin.userspace.configfs.core import ROOT
 from isadmin.userspace.configfs.schema import File, Group, Kind, Node
-from isadmin.userspace.configfs.values import PAGE_SIZE, fail
+from isadmin.userspace.configfs.values import PAGE_SIZE, TEXT, fail
 from isadmin.userspace.engine import Engine
 from isadmin.userspace.model import Root
 
@@ -28,7 +28,6 @@ NAME_MAX = 255
 S_IFDIR = 0o040000
 S_IFREG = 0o100000
 S_IFLNK = 0o120000
-TEXT = ("utf-8", "surrogateescape")
 
 
 class Stat(NamedTuple):

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 PAGE_SIZE = 4096
+TEXT = ("utf-8", "surrogateescape")
+"""How bytes are text here: what is no UTF-8 survives."""
 U16 = 2**16 - 1
 U32 = 2**32 - 1
 U64 = 2**64 - 1

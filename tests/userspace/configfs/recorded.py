@@ -208,6 +208,9 @@ class RecordedEngine:
     def sessions(self, tpg: Tpg) -> Sequence[SessionFacts]:
         return self.open_sessions
 
+    def session(self, acl: NodeAcl) -> SessionFacts | None:
+        return next((s for s in self.open_sessions if s.initiator == acl.initiator and not s.dynamic), None)
+
     def lun_counters(self, lun: Lun) -> Counters:
         tpg = lun.tpg
         fabric = tpg.target.fabric.name
@@ -267,7 +270,9 @@ INFO = re.compile(
 
 
 def is_session(entry: dict[str, Any]) -> bool:
-    return entry["path"].endswith("/info") and entry.get("content", "").startswith("InitiatorName")
+    content: str = entry.get("content", "")
+    path: str = entry["path"]
+    return path.endswith("/info") and content.startswith("InitiatorName")
 
 
 def session_from_info(entry: dict[str, Any], entries: Entries) -> SessionFacts:

@@ -137,7 +137,7 @@ class AnyOperations(RuleBasedStateMachine):
 
 TestAnyOperations = AnyOperations.TestCase
 TestAnyOperations.settings = settings(
-    max_examples=8,
+    max_examples=6,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
