@@ -6,7 +6,9 @@ import fcntl
 import os
 import stat
 import struct
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from isadmin.errors import IsadminError, UsageError
@@ -144,26 +146,24 @@ class FileioBackstore(Backstore):
         self.check_name(name)
         path = check_path(file_or_dev)
         check_unused(self, path)
-        made = False
+        undo = None
         bytes_ = None
         news = []
         if is_block_device(path):
             if size:
                 news.append("Block device, size parameter ignored")
             news.append("Note: block backstore preferred for best results")
-        elif Path(path).is_file():
-            bytes_ = Path(path).stat().st_size
+        elif Path(path).exists() and not Path(path).is_file():
+            raise IsadminError(f"Path {file_or_dev} exists but is not a file")
+        elif Path(path).exists() and (bytes_ := Path(path).stat().st_size):
             if size and parse_size(size) != bytes_:
                 news.append(f"{file_or_dev} exists, using its size ({bytes_} bytes) instead")
             check_blocks(bytes_, file_or_dev)
-        elif Path(path).exists():
-            raise IsadminError(f"Path {file_or_dev} exists but is not a file")
         elif not size:
             raise UsageError("Attempting to create file for new fileio backstore, need a size")
         else:
             bytes_ = check_blocks(parse_size(size), "a size")
-            make_file(path, bytes_, sparse=hole)
-            made = True
+            undo = make_file(path, bytes_, sparse=hole)
             if not hole:
                 news.append(f"Writing {bytes_} bytes")
         from isadmin.lio import write
@@ -172,8 +172,8 @@ class FileioBackstore(Backstore):
             so = write.create_fileio(self.lio, name, path, bytes_, write_back=caching, wwn=wwn)
             node = self.adopt(so)
         except IsadminError:
-            if made:
-                Path(path).unlink()
+            if undo:
+                undo()
             raise
         for line in (*news, f"Created fileio {name} with size {so.size()}"):
             self.say(line)
@@ -182,7 +182,7 @@ class FileioBackstore(Backstore):
     ui_command_create.__doc__ = f"""
         Creates a storage object that keeps its data in a file, or uses a block device through the
         page cache. "file_or_dev" is the path of either. A file that does not exist is made, with
-        "size", which is not needed otherwise: a file or device that exists keeps its own. A file's
+        "size", as is one that is empty; any other file or device keeps its own size. A file's
         size is a multiple of 512.
 
         "write_back", true by default, tells initiators of a volatile write cache, which is faster.
@@ -338,10 +338,15 @@ def check_unused(node: LioNode, path: str) -> None:
                     raise IsadminError(f"storage object for {path} already exists: {so.name}")
 
 
-def make_file(path: str, size: int, *, sparse: bool) -> None:
-    """A new file of zeroes; its space is allocated unless it is sparse. Raises IsadminError."""
+def make_file(path: str, size: int, *, sparse: bool) -> Callable[[], None]:
+    """A file of zeroes, of a new file or an empty one; its space is allocated unless it is sparse.
+
+    Returns what takes it back. Raises IsadminError.
+    """
+    new = not Path(path).exists()
+    undo = Path(path).unlink if new else partial(os.truncate, path, 0)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0), 0o644)
     except OSError as error:
         raise IsadminError(f"Could not open {path}: {error.strerror}") from error
     try:
@@ -350,10 +355,11 @@ def make_file(path: str, size: int, *, sparse: bool) -> None:
         else:
             os.posix_fallocate(descriptor, 0, size)
     except OSError as error:
-        Path(path).unlink()
+        undo()
         raise IsadminError(f"Could not expand {path} to {size} bytes: {error.strerror}") from error
     finally:
         os.close(descriptor)
+    return undo
 
 
 def check_blocks(size: int, what: str) -> int:
