@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from isadmin.errors import IsadminError, LockedError, NoTargetError, PermissionDeniedError
 from isadmin.lio import files
-from isadmin.lio.objects import Lio
+from isadmin.lio.objects import Lio, lio_at
 from isadmin.userspace import control
 
 KERNEL = Path("/sys/kernel/config/target")
@@ -42,7 +42,7 @@ class Host:
 
     @property
     def lio(self) -> Lio:
-        return Lio(str(self.path))
+        return lio_at(str(self.path))
 
     @property
     def savefile(self) -> Path | None:

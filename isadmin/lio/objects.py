@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from functools import cache
 from pathlib import Path
 
 from isadmin.lio import fabrics, files
@@ -43,12 +44,13 @@ class Lio:
     core/ has another number of subdirectories than before.
     """
 
-    __slots__ = ("_hbas", "_seen", "path")
+    __slots__ = ("_backing", "_hbas", "_seen", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._hbas: dict[str, list[str]] = {}
         self._seen: tuple[int, ...] = ()
+        self._backing: dict[str, tuple[int, int] | None] = {}
 
     def hbas(self) -> dict[str, list[str]]:
         """The backstores' directories in core/ and the names of the storage objects in each."""
@@ -75,6 +77,25 @@ class Lio:
         """Look again at everything."""
         self._hbas = {}
         self._seen = ()
+
+    def user_of(self, path: str) -> StorageObject | None:
+        """The fileio or block storage object over a file or device, by whatever path it names it."""
+        wanted = _identity(path)
+        if wanted is None:
+            return None
+        found = [
+            StorageObject(f"{self.path}/core/{hba}/{name}")
+            for hba, names in self.hbas().items()
+            if hba.startswith(("fileio_", "iblock_"))
+            for name in names
+        ]
+        backing = {so.path: self._backing.get(so.path) or _identity(so.udev_path()) for so in found}
+        self._backing = backing
+        for so in found:
+            # What was remembered may have been deleted and made again over another file.
+            if backing[so.path] == wanted and _identity(so.udev_path()) == wanted:
+                return so
+        return None
 
     def storage_objects(self, plugin: str | None = None) -> list[StorageObject]:
         """All storage objects (of one plugin), in no order."""
@@ -107,6 +128,12 @@ class Lio:
         except FileNotFoundError:
             return []
         return [Target(self, fabric, fabric.wwn(name)) for name in wwns]
+
+
+@cache
+def lio_at(path: str) -> Lio:
+    """The configuration at a path, with what this process remembers of it."""
+    return Lio(path)
 
 
 class StorageObject:
@@ -474,6 +501,17 @@ class Portal:
 
     def offload(self) -> bool:
         return files.read_or(f"{self.path}/cxgbit", "0") not in ("0", "")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """What is one file or device, by whatever path; None if there is none."""
+    try:
+        state = os.stat(path)  # noqa: PTH116 - for each of many
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISBLK(state.st_mode):
+        return (-1, state.st_rdev)
+    return (state.st_dev, state.st_ino)
 
 
 def lowest_free(used: list[int]) -> int:

@@ -7,7 +7,6 @@ import os
 import stat
 import struct
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -327,15 +326,9 @@ def check_path(text: str) -> str:
 
 def check_unused(node: LioNode, path: str) -> None:
     """Refuse a file or device that another storage object has. Raises IsadminError."""
-    try:
-        wanted = Path(path).stat()
-    except OSError:
-        return
-    for plugin in ("fileio", "block"):
-        for so in node.lio.storage_objects(plugin):
-            with suppress(OSError):
-                if os.path.samestat(wanted, Path(so.udev_path()).stat()):
-                    raise IsadminError(f"storage object for {path} already exists: {so.name}")
+    so = node.lio.user_of(path)
+    if so is not None:
+        raise IsadminError(f"storage object for {path} already exists: {so.name}")
 
 
 def make_file(path: str, size: int, *, sparse: bool) -> Callable[[], None]:
