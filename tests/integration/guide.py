@@ -1,6 +1,6 @@
 """The targetcli commands of the guide in tests/data/guide, taken out of its text.
 
-A guide is Markdown: commands stand in fenced blocks (typed at a shell prompt after `sudo targetcli`, or inside
+A guide is Markdown: commands stand in fenced blocks (typed at a shell prompt after `sudo targetcli`, or in
 targetcli) and in running text, in backticks. `blocks()` gives them in the order of the text.
 """
 

@@ -29,7 +29,7 @@ BAD = {
     "surplus-argument": ("/backstores/ramdisk create r9 1M false wwn-9 5 6", {USAGE}, ""),
     "unknown-argument": ("/backstores/ramdisk create r9 1M colour=red", {USAGE}, "colour"),
     "argument-twice": ("/backstores/ramdisk create r9 1M name=r10", {USAGE}, "name"),
-    "unparsed": ("/backstores/ramdisk create 'r9 1M", {USAGE}, "r9"),
+    "unparsed": ("/backstores/ramdisk create 'r9 1M", {USAGE}, "column 28"),
     "bad-size": ("/backstores/ramdisk create r9 1Q", {USAGE, FAILED}, "1Q"),
     "negative-size": ("/backstores/ramdisk create r9 -1M", {USAGE, FAILED}, "-1M"),
     "zero-size": ("/backstores/ramdisk create r9 0", {USAGE, FAILED}, "0"),

@@ -21,6 +21,7 @@ WRITE = re.compile(r"\bpwrite(?:64|v|v2)\(\d+<(?P<path>[^>]*)>")
 SYNC = re.compile(r"\b(?:fdatasync|fsync)\(\d+<(?P<path>[^>]*)>")
 SEND = re.compile(r"\bsend(?:msg|to)\(\d+<TCP")
 LINE = re.compile(r"^(?P<thread>\d+)\s+(?P<call>.*)$")
+FAILED = re.compile(r"\) = -1 E")
 RESUMED = re.compile(r"^<\.\.\. (\w+) resumed>")
 
 
@@ -57,7 +58,7 @@ def traced(pid: int, output: Path) -> Iterator[None]:
 
 
 def events(trace: Path, image: Path) -> list[str]:
-    """`write` and `sync` of the image where they end, `send` to an initiator where it begins, in order."""
+    """`write` and `sync` of the image where they succeed, `send` to an initiator where it begins, in order."""
     found = []
     unfinished: dict[str, str] = {}
     for line in trace.read_text().splitlines():
@@ -74,6 +75,8 @@ def events(trace: Path, image: Path) -> list[str]:
             continue
         elif SEND.search(call):
             found.append("send")
+        if FAILED.search(line):
+            continue
         for kind, pattern in (("write", WRITE), ("sync", SYNC)):
             path = pattern.search(call)
             if path and path["path"] == str(image):

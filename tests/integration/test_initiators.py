@@ -32,7 +32,7 @@ def url(lun: int | str = "", *, secret: str = SECRET, mutual: str = "") -> str:
 
 def tool(*command: str, status: int | None = 0) -> str:
     """Run a client; both its outputs. `status` None: any failure is expected."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, errors="replace", check=False, timeout=60)
     output = done.stdout + done.stderr
     assert (done.returncode != 0) if status is None else (done.returncode == status), (command, output)
     return output
@@ -67,10 +67,16 @@ WAYS = [(ONE_WAY, url), (MUTUAL, lambda lun="": url(lun, mutual=TARGET_SECRET))]
 
 @pytest.mark.parametrize(("initiator", "address"), WAYS, ids=["chap", "mutual-chap"])
 def test_discovery_and_listing(disks: Userspace, initiator: str, address: Callable[..., str]) -> None:
+    if initiator == MUTUAL:
+        words = f"userid={USER} password={SECRET} mutual_userid={TARGET_USER} mutual_password={TARGET_SECRET}"
+        assert disks.isadmin(f"/iscsi set discovery_auth enable=1 {words}").returncode == 0
     base, _, query = address().partition("?")
     portal = base.split("/iqn.")[0] + (f"/?{query}" if query else "")
-    listing = tool("iscsi-ls", "-s", "-i", initiator, portal)
-    assert f"Target:{TARGET} Portal:{PORTAL},1" in listing
+    assert f"Target:{TARGET} Portal:{PORTAL},1" in tool("iscsi-ls", "-i", initiator, portal)
+
+
+def test_luns_listed(disks: Userspace) -> None:
+    listing = tool("iscsi-ls", "-s", "-i", ONE_WAY, url().split("/iqn.")[0])
     luns = re.findall(r"Lun:(\d+)\s+Type:DIRECT_ACCESS \(Size:(\S+)\)", listing)
     assert [number for number, _ in luns] == ["0", "1", "2"]
 
@@ -83,7 +89,7 @@ def test_inquiry_and_capacity(
     inquiry = tool("iscsi-inq", "-i", initiator, address(lun))
     assert re.search(r"Vendor:LIO-ORG", inquiry)
     assert re.search(rf"Product:{LUNS[lun]}", inquiry)
-    pages = tool("iscsi-inq", "-i", initiator, "-e", "1", "-c", "0x83", address(lun))
+    pages = tool("iscsi-inq", "-i", initiator, "-e", "1", "-c", "131", address(lun))
     assert "NAA" in pages
     capacity = tool("iscsi-readcapacity16", "-i", initiator, address(lun))
     assert re.search(rf"Total size:\s*{SIZE}\b", capacity)

@@ -28,7 +28,7 @@ def name(number: int) -> str:
 
 def options(number: int) -> str:
     return (
-        f"driver=raw,cache.direct=on,file.driver=iscsi,file.transport=tcp,file.portal=127.0.0.1:3260,"
+        f"driver=raw,file.driver=iscsi,file.transport=tcp,file.portal=127.0.0.1:3260,"
         f"file.target={TARGET},file.lun=0,file.initiator-name={name(number)}"
     )
 
@@ -56,7 +56,7 @@ class QemuIo:
 
     def __init__(self, number: int) -> None:
         self.process = subprocess.Popen(
-            ["qemu-io", "--image-opts", options(number)],
+            ["qemu-io", "-t", "none", "--image-opts", options(number)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
