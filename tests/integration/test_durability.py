@@ -58,7 +58,7 @@ def traced(pid: int, output: Path) -> Iterator[None]:
 
 
 def events(trace: Path, image: Path) -> list[str]:
-    """`write` and `sync` of the image where they succeed, `send` to an initiator where it begins, in order."""
+    """`write` and `sync` of the image where they succeed, `send` to an initiator where it begins."""
     found = []
     unfinished: dict[str, str] = {}
     for line in trace.read_text().splitlines():
