@@ -8,11 +8,14 @@ import os
 import select
 import signal
 import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from isadmin.errors import IsadminError, NoTargetError, PartlyRestoredError, RefusedFileError, UsageError
 from isadmin.userspace import control
+from isadmin.userspace.control import DaemonInfo
 
 NOT_RUNNING = 3
 """Exit status of `status` without a daemon, as LSB and systemctl have it."""
@@ -31,6 +34,11 @@ exit status:
 
 
 class _Parser(argparse.ArgumentParser):
+    """Of the commands, too: options are spelled out, and errors are ours."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"see `{self.prog} --help`")
 
@@ -41,7 +49,6 @@ def parser() -> argparse.ArgumentParser:
         description="Run the iSCSI target in user space, configured through a directory like the kernel's.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     actions = top.add_subparsers(dest="action", metavar="start | stop | status | exec", required=True)
     start = actions.add_parser(
@@ -82,31 +89,47 @@ def start(*, empty: bool, foreground: bool) -> int:
         given = os.environ.pop(REPORT_FD, None)
         return daemon.run(empty=empty, report=int(given) if given else None)
     if info := control.running():
-        print(f"The userspace target runs already, mounted at {info.mount} (pid {info.pid}).")
-        return 0
-    status, line, remedy = _start_in_background(empty=empty)
-    info = (
-        control.wait_until_ready()
-        if status in (0, RefusedFileError.status, PartlyRestoredError.status)
-        else None
-    )
+        return _runs_already(info)
+    outcome = _start_in_background(empty=empty)
+    info = control.wait_until_ready() if outcome.runs else None
     if info is None:
-        raise _error(status or 1, line or "the daemon ended before it was ready", remedy)
+        raise outcome.error()
+    if info.pid != outcome.pid:
+        return _runs_already(info)
     print(f"The userspace target is running, mounted at {info.mount} (pid {info.pid}).")
-    if status:
-        raise _error(status, line, remedy)
-    if line:
-        print(f"{line[0].upper()}{line[1:]}.")
+    if outcome.status:
+        raise outcome.error()
+    if outcome.line:
+        print(f"{outcome.line[0].upper()}{outcome.line[1:]}.")
     return 0
 
 
-def _error(status: int, line: str, remedy: str) -> IsadminError:
-    kinds = {kind.status: kind for kind in (NoTargetError, RefusedFileError, PartlyRestoredError)}
-    return kinds.get(status, IsadminError)(line, remedy)
+def _runs_already(info: DaemonInfo) -> int:
+    print(f"The userspace target runs already, mounted at {info.mount} (pid {info.pid}).")
+    return 0
 
 
-def _start_in_background(*, empty: bool) -> tuple[int, str, str]:
-    """Status, line and remedy of the daemon's Report; of one that died without it, where its log is."""
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """A daemon's Report, and its process."""
+
+    pid: int
+    status: int
+    line: str
+    remedy: str
+
+    @property
+    def runs(self) -> bool:
+        """Whether a daemon is up, this one or the one that was first."""
+        return self.status in (0, RefusedFileError.status, PartlyRestoredError.status)
+
+    def error(self) -> IsadminError:
+        kinds = {kind.status: kind for kind in (NoTargetError, RefusedFileError, PartlyRestoredError)}
+        return kinds.get(self.status, IsadminError)(self.line, self.remedy)
+
+
+def _start_in_background(*, empty: bool) -> _Outcome:
+    """Start a daemon and wait for its Report; of one that died without it, say where its log is."""
     runtime = control.make_private(control.runtime_dir())
     # Relative directories are relative to here; the daemon itself stays nowhere.
     directories = {"ISADMIN_RUNTIME_DIR": str(runtime), "ISADMIN_STATE_DIR": str(control.state_dir())}
@@ -130,9 +153,10 @@ def _start_in_background(*, empty: bool) -> tuple[int, str, str]:
     if report:
         said = json.loads(report)
         process.returncode = 0  # It lives on without us: Popen need not warn of that.
-        return said["status"], said["line"], said["remedy"]
+        return _Outcome(process.pid, said["status"], said["line"], said["remedy"])
     code = process.wait()
-    return 1, f"the daemon ended with status {code} before it was ready", f"see {runtime / 'daemon.log'}"
+    line = f"the daemon ended with status {code} before it was ready"
+    return _Outcome(process.pid, IsadminError.status, line, f"see {runtime / 'daemon.log'}")
 
 
 def stop() -> int:
@@ -163,11 +187,15 @@ def stop() -> int:
 
 
 def _clear(runtime: Path) -> None:
+    """What a killed daemon left. Nothing is touched when one starts right now."""
+    if not runtime.is_dir():
+        return
     from isadmin.userspace import mounts
 
-    mounts.detach(runtime / "target")
-    for name in ("daemon.json", "lock"):
-        (runtime / name).unlink(missing_ok=True)
+    with suppress(control.AlreadyRunningError):
+        control.take_lock(runtime)
+        mounts.detach(runtime.resolve() / "target")
+        control.clear(runtime)
 
 
 def status(*, as_json: bool) -> int:
@@ -179,9 +207,7 @@ def status(*, as_json: bool) -> int:
     elif info is None:
         print("The userspace target is not running.")
     else:
-        print(
-            f"The userspace target is running, mounted at {info.mount} (pid {info.pid})."
-        )
+        print(f"The userspace target is running, mounted at {info.mount} (pid {info.pid}).")
         print(f"Its saved configuration and state are in {info.state_dir}.")
         if info.restored:
             print(f"At its start: {info.restored}.")

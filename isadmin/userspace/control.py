@@ -18,12 +18,14 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from isadmin.errors import NoTargetError
+from isadmin.errors import IsadminError, NoTargetError
 
 OURSELVES = (sys.executable, "-m", "isadmin")
+RUNTIME_FILES = ("daemon.json", "targetcli.lock", "rtslib_backstore.lock")
 _FLOCK = struct.Struct("hhqqi")
 """struct flock: l_type, l_whence, l_start, l_len, l_pid."""
 
@@ -80,7 +82,7 @@ def lock_holder(directory: Path) -> int:
     """The process that holds `directory`/lock, 0 when none does. Asks without taking it."""
     try:
         descriptor = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0
     except PermissionError as error:
         raise NoTargetError(
@@ -92,6 +94,44 @@ def lock_holder(directory: Path) -> int:
     finally:
         os.close(descriptor)
     return 0 if kind == fcntl.F_UNLCK else pid
+
+
+class AlreadyRunningError(IsadminError):
+    """Another daemon holds the runtime directory; not a failure of `start`."""
+
+    status = 0
+
+
+def take_lock(directory: Path) -> int:
+    """Hold `directory`/lock for the life of this process; AlreadyRunningError when another process does.
+
+    A record lock, because it names its holder. It is lost when this process closes any descriptor of the
+    file, so a holder must not open that file a second time (lock_holder and running do).
+    """
+    path = directory / "lock"
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            raise AlreadyRunningError(f"a userspace target runs already: it holds {path}") from error
+        # A daemon that stopped meanwhile has removed the file: a lock on that one keeps nobody out.
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        os.close(descriptor)
+
+
+def clear(directory: Path, *, keep_log: bool = False) -> None:
+    """Remove what a daemon keeps in its runtime directory, and that, once nothing is mounted there any
+    more. For the holder of the lock, which goes last."""
+    with suppress(OSError):
+        (directory / "target").rmdir()
+    for name in (*RUNTIME_FILES, *([] if keep_log else ["daemon.log"]), "lock"):
+        (directory / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        directory.rmdir()
 
 
 def make_private(directory: Path) -> Path:

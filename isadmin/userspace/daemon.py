@@ -10,7 +10,6 @@ behind.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
@@ -31,12 +30,6 @@ from isadmin.userspace.control import DaemonInfo
 from isadmin.userspace.target import Target
 
 log = logging.getLogger("isadmin")
-
-
-class AlreadyRunningError(IsadminError):
-    """Another daemon holds the runtime directory; not a failure of `start`."""
-
-    status = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,27 +85,6 @@ def start_log() -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
-
-
-def take_lock(directory: Path) -> int:
-    """Hold `directory`/lock for the life of this process; AlreadyRunningError when another process does.
-
-    A record lock, because it names its holder. It is lost when this process closes any descriptor of the
-    file, so nothing here may open that file a second time.
-    """
-    path = directory / "lock"
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            raise AlreadyRunningError(f"a daemon holds {path}") from error
-        # A daemon that stopped meanwhile has removed the file: a lock on that one keeps nobody out.
-        with suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(descriptor).st_ino:
-                return descriptor
-        os.close(descriptor)
 
 
 def _free_scsi_host() -> int:
@@ -241,13 +213,7 @@ class Daemon:
         notify("STOPPING=1")
         self._detach()
         await self._target.stop()
-        with suppress(OSError):
-            self._mountpoint.rmdir()
-        locks = (Path(lock).name for lock in namespace.LOCKS)
-        for name in ("daemon.json", *locks, "lock", *([] if keep_log else ["daemon.log"])):
-            (self._runtime / name).unlink(missing_ok=True)
-        with suppress(OSError):
-            self._runtime.rmdir()
+        control.clear(self._runtime, keep_log=keep_log)
         log.info("userspace target stopped")
 
 
@@ -261,7 +227,7 @@ def run(*, empty: bool, report: int | None = None) -> int:
         start_log()
         runtime, state = (control.make_private(path) for path in (control.runtime_dir(), control.state_dir()))
         os.environ["ISADMIN_RUNTIME_DIR"], os.environ["ISADMIN_STATE_DIR"] = str(runtime), str(state)
-        take_lock(runtime)
+        control.take_lock(runtime)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

@@ -29,6 +29,7 @@ STATE_AT = ("/etc/target", "/etc/rtslib-fb-target")
 STATE_WHERE_PRESENT = "/var/target"
 STATE_SUBDIRECTORIES = ("alua", "pr", "backup")
 LOCKS = ("/run/targetcli.lock", "/run/rtslib_backstore.lock")
+"""In the runtime directory too: control.RUNTIME_FILES."""
 
 
 class CommandError(IsadminError):
