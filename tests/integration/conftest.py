@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +19,18 @@ def userspace() -> Iterator[Userspace]:
     """A started daemon with nothing configured, for one test."""
     with running_userspace() as world:
         yield world
+
+
+@pytest.fixture
+def world() -> Iterator[Userspace]:
+    """Directories for a daemon that the test starts itself; stopped and removed at the end."""
+    directory = Path(tempfile.mkdtemp(prefix="isadmin-"))
+    stopped = Userspace(directory)
+    try:
+        yield stopped
+    finally:
+        stopped.stop()
+        shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +55,19 @@ def module_tmp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def module_loop_devices(module_tmp: Path) -> Iterator[LoopDevices]:
     with loop_devices_in(module_tmp) as devices:
         yield devices
+
+
+@pytest.fixture
+def system_bus(userspace: Userspace, tmp_path: Path) -> Iterator[None]:
+    """A D-Bus system bus of the test's own, which targetcli wants."""
+    address = f"unix:path={tmp_path}/bus"
+    command = ["dbus-daemon", "--system", f"--address={address}", "--nopidfile", "--nofork", "--print-address"]
+    bus = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert bus.stdout is not None
+        assert bus.stdout.readline()
+        userspace.env["DBUS_SYSTEM_BUS_ADDRESS"] = address
+        yield
+    finally:
+        bus.terminate()
+        bus.communicate()
