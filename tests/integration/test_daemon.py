@@ -154,10 +154,11 @@ def configuration(module_userspace: Userspace, module_tmp: Path) -> str:
         "/iscsi create iqn.2003-01.org.example:t1",
         "/iscsi/iqn.2003-01.org.example:t1/tpg1/luns create /backstores/fileio/f1",
         "saveconfig",
-        "clearconfig confirm=True",
     )
     done = module_userspace.isadmin(typed="\n".join(lines) + "\n")
     assert done.returncode == 0, done.stderr
+    # Its portal must be free for the daemons that restore this.
+    module_userspace.stop()
     return (module_userspace.state / "saveconfig.json").read_text()
 
 
