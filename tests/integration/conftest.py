@@ -61,8 +61,8 @@ def module_loop_devices(module_tmp: Path) -> Iterator[LoopDevices]:
 def system_bus(userspace: Userspace, tmp_path: Path) -> Iterator[None]:
     """A D-Bus system bus of the test's own, which targetcli wants."""
     address = f"unix:path={tmp_path}/bus"
-    command = ["dbus-daemon", "--system", f"--address={address}", "--nopidfile", "--nofork", "--print-address"]
-    bus = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    options = [f"--address={address}", "--nopidfile", "--nofork", "--print-address"]
+    bus = subprocess.Popen(["dbus-daemon", "--system", *options], stdout=subprocess.PIPE, text=True)
     try:
         assert bus.stdout is not None
         assert bus.stdout.readline()
