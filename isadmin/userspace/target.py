@@ -348,8 +348,8 @@ class Target:
         )
 
     def _identify_discovery(self, listener: Listener, identity: Identity) -> Grant:
-        """discovery_auth decides. Where it is not set, an initiator that offers CHAP nevertheless (tools do, with
-        what they use for the target) is held to the credentials of its own ACLs."""
+        """discovery_auth decides. Where it is not set, an initiator that offers CHAP nevertheless (tools do,
+        with what they use for the target) is held to the credentials of its own ACLs."""
         fabric = _fabric(listener)
         required = fabric is not None and fabric.enforce_discovery_auth
         secrets = _secrets(fabric.discovery_auth) if fabric is not None else ()

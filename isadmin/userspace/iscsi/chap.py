@@ -87,8 +87,8 @@ def _failure(what: str) -> LoginError:
 class Chap:
     """One login's CHAP exchange: any of `accepted` will do.
 
-    `step` takes what a request brought and returns what the answer says; `done` is true once the initiator has
-    proven itself. Failures are LoginError(AUTHENTICATION_FAILURE).
+    `step` takes what a request brought and returns what the answer says; `done` is true once the initiator
+    has proven itself. Failures are LoginError(AUTHENTICATION_FAILURE).
     """
 
     def __init__(self, accepted: Sequence[ChapSecrets], ledger: ChallengeLedger) -> None:

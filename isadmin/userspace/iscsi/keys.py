@@ -249,6 +249,9 @@ class Negotiator:
         if not key.low <= number <= key.high:
             return REJECT
         result = key.result(number, self._our_number(key.name))
+        if key.name == "FirstBurstLength":
+            # Section 13.14: it must not exceed MaxBurstLength.
+            result = min(result, self.parameters.max_burst_length)
         self._store(key.name, result)
         return str(result)
 
@@ -289,10 +292,8 @@ class Negotiator:
             setattr(self.parameters, attribute, result)
 
     def finish(self) -> Parameters:
-        """The results. FirstBurstLength never exceeds MaxBurstLength (section 13.14)."""
-        parameters = self.parameters
-        parameters.first_burst_length = min(parameters.first_burst_length, parameters.max_burst_length)
-        return parameters
+        """The results."""
+        return self.parameters
 
 
 _ANSWER: dict[Kind, Callable[[Negotiator, Key, str], str | None]] = {
