@@ -50,6 +50,10 @@ acl.chap_userid, acl.chap_password = "user", "a-long-enough-secret"
 def built_by_rtslib(userspace: Userspace, loop_devices: LoopDevices, tmp_path: Path) -> Path:
     """The configuration, built by rtslib's own objects; the loop device that it uses."""
     loop = loop_devices.make(16 << 20)
+    for name, size in (("f1.img", 8 << 20), ("f2.img", 4 << 20)):
+        # The kernel makes a missing file and leaves it empty.
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
     script = tmp_path / "build.py"
     script.write_text(BUILD_WITH_RTSLIB)
     command = [sys.executable, str(script), str(tmp_path), str(loop), TARGET, *INITIATORS]
