@@ -31,8 +31,9 @@ def restore(
     Raises IsadminError, with nothing changed, if something in it exists already and may not be cleared.
     """
     root = rtslib_root(host)
+    configuration = part_of(configuration, target, storage_object)
     if not clear_existing:
-        _refuse_existing(host, configuration, target, storage_object)
+        _refuse_existing(host, configuration)
     try:
         return [str(error) for error in root.restore(configuration, target, storage_object, clear_existing)]
     except Exception as error:
@@ -41,18 +42,30 @@ def restore(
         raise
 
 
-def _refuse_existing(
-    host: Host, configuration: Document, target: str | None, storage_object: str | None
-) -> None:
-    everything = not target and not storage_object
+def part_of(configuration: Document, target: str | None, storage_object: str | None) -> Document:
+    """What is to be restored: all, or only a target or storage object (or both) of those names.
+
+    rtslib itself leaves the rest alone, but refuses it all when any of the rest exists.
+    """
+    if not target and not storage_object:
+        return configuration
+    return {
+        "storage_objects": [
+            one for one in configuration.get("storage_objects", []) if one["name"] == storage_object
+        ],
+        "targets": [one for one in configuration.get("targets", []) if one["wwn"] == target],
+    }
+
+
+def _refuse_existing(host: Host, configuration: Document) -> None:
     there = {(so.plugin, so.name) for so in host.lio.storage_objects()}
     for so in configuration.get("storage_objects", []):
         key = (so["plugin"], so["name"])
-        if key in there and (everything or so["name"] == storage_object):
+        if key in there:
             raise _exists(f"storageobject '{key[0]}:{key[1]}'")
     running = {one.wwn for one in rtslib_root(host).targets}
     for one in configuration.get("targets", []):
-        if one["wwn"] in running and (everything or one["wwn"] == target):
+        if one["wwn"] in running:
             raise _exists(f"target with wwn {one['wwn']}")
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
+import termios
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -123,6 +124,10 @@ class Repl:
 
     def run(self) -> int:
         """Read and run lines until the user leaves; the exit status."""
+        with _end_of_file_is_a_key():
+            return self._run()
+
+    def _run(self) -> int:
         kind = self.session.host.kind
         where = "" if kind == "kernel" else f" The {kind} target at {self.session.host.path}."
         self.session.say(f"isadmin shell version {__version__}.{where}")
@@ -188,6 +193,28 @@ class Repl:
         places = list(_places(node.get_root(), 0))
         chosen = radiolist_dialog("cd", "Where to?", values=places, default=node.path).run()
         return node.path if chosen is None else str(chosen)
+
+
+@contextmanager
+def _end_of_file_is_a_key() -> Iterator[None]:
+    """Let Ctrl-D typed while a command runs wait for the prompt like any other key.
+
+    Between two prompts the terminal reads lines; there it would turn Ctrl-D into an end of file that the
+    prompt never hears of.
+    """
+    try:
+        descriptor = sys.stdin.fileno()
+        before = termios.tcgetattr(descriptor)
+    except (OSError, ValueError, termios.error):
+        yield
+        return
+    changed = termios.tcgetattr(descriptor)
+    changed[6][termios.VEOF] = b"\0"
+    termios.tcsetattr(descriptor, termios.TCSANOW, changed)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 def _places(node: Node, level: int) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,199 @@
+"""The shell on a running target: a person at a terminal, several at once, and what is saved and restored."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+from tests.integration.sandbox import COMMAND, Userspace
+
+pytestmark = pytest.mark.integration
+
+IQN = "iqn.2003-01.org.test:shell"
+
+
+@contextmanager
+def terminal(userspace: Userspace, term: str, status: int = 0) -> Iterator[Any]:
+    """A session at a pseudo-terminal, which must end with `status`."""
+    shell = pexpect.spawn(
+        sys.executable,
+        ["-m", "isadmin"],
+        env=userspace.env | {"TERM": term},
+        dimensions=(40, 160),
+        encoding="utf-8",
+        timeout=60,
+    )
+    try:
+        shell.expect("/> ")
+        yield shell
+        shell.expect(pexpect.EOF)
+        shell.wait()
+        assert shell.exitstatus == status
+    finally:
+        shell.close(force=True)
+
+
+def send(shell: Any, keys: str, *shown: str) -> None:
+    shell.send(keys)
+    for text in shown:
+        shell.expect_exact(text)
+
+
+@pytest.mark.parametrize("term", ["xterm-256color", "vt100", "dumb"])
+def test_a_person_at_a_terminal(userspace: Userspace, term: str) -> None:
+    with terminal(userspace, term) as shell:
+        send(shell, "/backstores/ramdisk create disk 1M\r", "Created ramdisk disk", "/> ")
+        send(shell, "cd iscsi\r", "/iscsi> ")
+        send(shell, "half a line\x03", "/iscsi> ")
+        send(shell, "creat\r", "did you mean create?", "/iscsi> ")
+        send(shell, f"create {IQN}\r", f"Created target {IQN}", "/iscsi> ")
+        send(shell, f"{IQN}/tpg1/acls create {IQN}:i\r", "Created Node ACL", "/iscsi> ")
+        send(shell, f"{IQN}/tpg1/acls/{IQN}:i set auth password=aVerySecretOne\r", "now set", "/iscsi> ")
+        send(shell, f"cd {IQN}/tpg1/luns\r", "tpg1/luns> ")
+        send(shell, "create ?\r", "SYNTAX", "luns> ")
+        send(shell, "\x04")
+    assert "password" not in Path(userspace.env["HOME"], ".local/state/isadmin/history").read_text()
+    saved = json.loads((userspace.state / "saveconfig.json").read_text())
+    assert [one["wwn"] for one in saved["targets"]] == [IQN]
+
+
+def test_tab_completes_from_the_running_target(userspace: Userspace) -> None:
+    assert userspace.isadmin("/backstores/ramdisk", "create", "zebra", "1M").returncode == 0
+    with terminal(userspace, "xterm-256color") as shell:
+        send(shell, "/backstores/ramdisk/ze\t", "bra/")
+        send(shell, " inf\t", "o")
+        send(shell, "\r", "plugin: ramdisk", "/> ")
+        send(shell, "exit\r")
+
+
+def test_a_paste_runs_to_its_first_error(userspace: Userspace) -> None:
+    with terminal(userspace, "xterm-256color") as shell:
+        lines = ["cd /backstores/ramdisk", "create a 1M", "create a 1M", "create b 1M"]
+        send(shell, "\x1b[200~" + "\n".join(lines) + "\x1b[201~")
+        send(shell, "\r", "Created ramdisk a", "the 1 lines after this one were not run", "ramdisk> ")
+        send(shell, "exit\r")
+    assert "b " not in userspace.isadmin("ls", "/backstores/ramdisk", "1").stdout
+
+
+def test_a_killed_target_is_said_and_the_session_can_go_on_with_the_next(userspace: Userspace) -> None:
+    with terminal(userspace, "dumb") as shell:
+        userspace.kill()
+        send(shell, "ls\r", "is gone", "/> ")
+        userspace.start()
+        send(shell, "ls\r", "backstores", "/> ")
+        send(shell, "exit\r")
+
+
+def test_changes_by_many_at_once_all_happen(userspace: Userspace) -> None:
+    running = [
+        subprocess.Popen(
+            [*COMMAND, "/backstores/ramdisk", "create", f"disk{number}", "1M"],
+            env=userspace.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for number in range(8)
+    ]
+    ends = [(process.communicate(), process.returncode) for process in running]
+    assert [status for _, status in ends] == [0] * 8, ends
+    assert userspace.isadmin("ls", "/backstores/ramdisk", "1").stdout.count("disk") == 9
+
+
+def test_a_change_waits_for_its_turn_and_says_for_whom(userspace: Userspace) -> None:
+    code = (
+        "import sys; from isadmin.lio.host import choose\n"
+        "with choose().lock(0): print('held', flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=userspace.env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    assert userspace.isadmin("set", "global", "lock_timeout=0").returncode == 0
+    refused = userspace.isadmin("/backstores/ramdisk", "create", "disk", "1M")
+    assert (refused.returncode, f"(pid {holder.pid})" in refused.stderr) == (4, True), refused.stderr
+    assert userspace.isadmin("ls").returncode == 0
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    assert userspace.isadmin("/backstores/ramdisk", "create", "disk", "1M").returncode == 0
+
+
+def configured(userspace: Userspace, tmp_path: Path) -> None:
+    commands = f"""
+        /backstores/ramdisk create disk 1M
+        /backstores/fileio create file {tmp_path}/file.img 2M
+        /iscsi create {IQN}
+        /iscsi/{IQN}/tpg1 set attribute authentication=1
+        /iscsi/{IQN}/tpg1/luns create /backstores/ramdisk/disk
+        /iscsi/{IQN}/tpg1/luns create /backstores/fileio/file
+        /iscsi/{IQN}/tpg1/acls create {IQN}:i
+        /iscsi/{IQN}/tpg1/acls/{IQN}:i set auth userid=user "password=a \\" b # c ' d"
+        /iscsi/{IQN}/tpg1/acls/{IQN}:i set auth password="a \\" b # c ' d"
+    """
+    done = userspace.isadmin(typed="\n".join(line.strip() for line in commands.splitlines()[:-2]))
+    assert done.returncode == 2, "the quoted key is no key"
+    done = userspace.isadmin(typed="\n".join(line.strip() for line in commands.splitlines()[-2:]))
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_saved_is_restored_whole(userspace: Userspace, tmp_path: Path) -> None:
+    configured(userspace, tmp_path)
+    before = userspace.isadmin("ls").stdout
+    assert userspace.isadmin("saveconfig", f"{tmp_path}/one.json").returncode == 0
+    assert (
+        json.loads((tmp_path / "one.json").read_text())["targets"][0]["tpgs"][0]["node_acls"][0][
+            "chap_password"
+        ]
+        == "a \" b # c ' d"
+    )
+    refused = userspace.isadmin("restoreconfig", f"{tmp_path}/one.json")
+    assert (refused.returncode, "exist not restoring" in refused.stderr) == (1, True)
+    assert userspace.isadmin("ls").stdout == before
+    assert userspace.isadmin("clearconfig", "confirm=true").returncode == 0
+    assert userspace.isadmin("restoreconfig", f"{tmp_path}/one.json").returncode == 0
+    assert userspace.isadmin("ls").stdout == before
+    assert userspace.isadmin("saveconfig", f"{tmp_path}/two.json").returncode == 0
+    assert (tmp_path / "one.json").read_text() == (tmp_path / "two.json").read_text()
+
+
+def test_a_part_is_restored_after_what_it_needs(userspace: Userspace, tmp_path: Path) -> None:
+    configured(userspace, tmp_path)
+    before = userspace.isadmin("ls").stdout
+    userspace.isadmin("saveconfig", f"{tmp_path}/x.json")
+    userspace.isadmin("clearconfig", "confirm=true")
+    restore = ("restoreconfig", f"{tmp_path}/x.json")
+    hollow = userspace.isadmin(*restore, f"target={IQN}")
+    assert (hollow.returncode, "needs /backstores/fileio/file" in hollow.stderr) == (1, True)
+    assert IQN not in userspace.isadmin("ls").stdout
+    for part in ("storage_object=disk", "storage_object=file", f"target={IQN}"):
+        done = userspace.isadmin(*restore, part)
+        assert done.returncode == 0, done.stderr
+    assert userspace.isadmin("ls").stdout == before
+
+
+def test_what_cannot_be_restored_is_listed_and_the_rest_is_there(
+    userspace: Userspace, tmp_path: Path
+) -> None:
+    configured(userspace, tmp_path)
+    userspace.isadmin("saveconfig", f"{tmp_path}/x.json")
+    userspace.isadmin("clearconfig", "confirm=true")
+    saved = json.loads((tmp_path / "x.json").read_text())
+    saved["storage_objects"].append({"name": "gone", "plugin": "fileio", "dev": f"{tmp_path}/no/such"})
+    (tmp_path / "x.json").write_text(json.dumps(saved))
+    done = userspace.isadmin("restoreconfig", f"{tmp_path}/x.json")
+    assert done.returncode == 7
+    assert done.stderr.splitlines()[-1].startswith("isadmin: Configuration restored from")
+    assert any("gone" in line for line in done.stderr.splitlines() if line.startswith("warning: "))
+    assert IQN in userspace.isadmin("ls").stdout
