@@ -22,48 +22,24 @@ whole tree is forgotten before each command.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from isadmin.errors import IsadminError, UsageError
-from isadmin.shell import preferences, render
-from isadmin.shell.language import MASK, Command
+from isadmin.shell import render
+from isadmin.shell.groups import GLOBAL, Groups, close_to
+from isadmin.shell.language import Command
 
 if TYPE_CHECKING:
-    from configshell.node import ConfigNode
-
     from isadmin.shell.session import Session
-else:
-
-    def _config_node() -> type:
-        """configshell's ConfigNode, without its package's __init__.
-
-        That imports pyparsing and readline (0.2 s) and replaces the SIGINT handler, for parts not used here.
-        """
-        package = importlib.util.find_spec("configshell")
-        file = Path(package.submodule_search_locations[0]) / "node.py"
-        spec = importlib.util.spec_from_file_location("configshell.node", file)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.ConfigNode
-
-    _loaded = sys.modules.get("configshell.node")
-    ConfigNode = _loaded.ConfigNode if _loaded else _config_node()
 
 Summary = tuple[str, bool | None]
-Definition = list[Any]
-"""A group's parameter as configshell keeps it: [type, description, writable]."""
-
-GLOBAL = "global"
 
 
-class Node(ConfigNode):  # type: ignore[misc]
+class Node(Groups):
     """One place in the tree. `shell` is the session it is shown in; `path` where it is."""
 
     reading: ClassVar[frozenset[str]] = frozenset(
@@ -77,17 +53,12 @@ class Node(ConfigNode):  # type: ignore[misc]
         self._shell = parent.shell if parent is not None else shell
         self._made: dict[str, Node] = {}
         self._complete = False
-        self._groups: dict[str, dict[str, Definition]] | None = None
-        self._secrets: set[tuple[str, str]] = set()
+        self._groups = None
+        self._secrets = set()
         if parent is not None:
             parent._made[name] = self
 
     # The tree
-
-    @property
-    def shell(self) -> Session:
-        assert self._shell is not None
-        return self._shell
 
     @property
     def path(self) -> str:
@@ -176,10 +147,6 @@ class Node(ConfigNode):  # type: ignore[misc]
             return node
         return None
 
-    def say(self, text: str = "") -> None:
-        """Print a line of result or news."""
-        self.shell.say(text)
-
     def warn(self, text: str) -> None:
         """Print a line that the user should heed, on standard error."""
         self.shell.warn(text)
@@ -200,7 +167,7 @@ class Node(ConfigNode):  # type: ignore[misc]
     def _hint(self, command: str) -> str:
         if any(child._name == command for child in self.children):
             return f"to go there, type {command}/"
-        return _close(command, self.list_commands()) or "see the commands here with `help`"
+        return close_to(command, self.list_commands()) or "see the commands here with `help`"
 
     def get_completion_method(self, command: str) -> Callable[..., Iterable[str] | None] | None:
         return getattr(self, f"ui_complete_{command}", None)
@@ -263,208 +230,6 @@ class Node(ConfigNode):  # type: ignore[misc]
         missing = [p.name for p in named if p.default is p.empty and p.name not in given]
         if missing:
             raise UsageError(f"{command.name}: missing {' and '.join(missing)}", usage)
-
-    # Groups of values
-
-    def define_groups(self) -> None:
-        """Define this node's groups, with define_config_group_param. Called when they are first needed."""
-
-    def define_config_group_param(
-        self,
-        group: str,
-        param: str,
-        type: str,  # noqa: A002 - configshell's name
-        description: str | None = None,
-        writable: bool = True,
-        *,
-        secret: bool = False,
-    ) -> None:
-        """One parameter of a group. ui_getgroup_GROUP(param) reads it, ui_setgroup_GROUP(param, value)
-        sets it,
-        ui_type_TYPE converts it. The value of a secret one is shown only when asked for."""
-        if self._groups is None:
-            self._groups = {}
-        if description is None:
-            description = f"The {param} {group} parameter."
-        self._groups.setdefault(group, {})[param] = [type, description, writable]
-        if secret:
-            self._secrets.add((group, param))
-
-    @property
-    def _configuration_groups(self) -> Mapping[str, Mapping[str, Definition]]:
-        if self._groups is None:
-            self._groups = {}
-            self.define_groups()
-        return {GLOBAL: _global_group(), **self._groups}
-
-    def list_config_groups(self) -> list[str]:
-        """The names of the groups there are here."""
-        return list(self._configuration_groups)
-
-    def list_group_params(self, group: str, writable: bool | None = None) -> list[str]:
-        """The names of a group's parameters, sorted: all, or those that can (not) be written."""
-        definitions = self._configuration_groups.get(group, {})
-        return sorted(name for name, (_, _, can) in definitions.items() if writable in (None, can))
-
-    def get_group_param(self, group: str, param: str) -> dict[str, Any]:
-        """A parameter's name, group, type, description and writable (bool)."""
-        type_, description, writable = self._configuration_groups[group][param]
-        return {
-            "name": param,
-            "group": group,
-            "type": type_,
-            "description": description,
-            "writable": writable,
-        }
-
-    def _known_group(self, group: str) -> str:
-        groups = self.list_config_groups()
-        if group not in groups:
-            raise UsageError(f"Unknown configuration group: {group}", f"there are: {' '.join(groups)}")
-        return group
-
-    def is_secret(self, group: str, param: str) -> bool:
-        return (group, param) in self._secrets
-
-    def shown_value(self, group: str, param: str) -> str:
-        """A parameter's value as `get` prints it."""
-        value = self.get_group_getter(group)(param)
-        convert = self.get_type_method(self.get_group_param(group, param)["type"])
-        shown = str(convert(value, reverse=True))
-        return MASK if shown and self.is_secret(group, param) and not self.shell.show_secrets else shown
-
-    def ui_getgroup_global(self, parameter: str) -> str:
-        preference = preferences.TABLE[parameter]
-        return preferences.show_value(preference, self.shell.preferences[parameter])
-
-    def ui_setgroup_global(self, parameter: str, value: preferences.Value) -> None:
-        self.shell.preferences.set(parameter, value)
-
-    def ui_type_preference(self, value: str | None = None, enum: bool = False, reverse: bool = False) -> Any:
-        """Preferences are converted by their own table."""
-        return value
-
-    def ui_type_yesno(self, value: str | None = None, enum: bool = False, reverse: bool = False) -> Any:
-        """Yes or No, as iSCSI's parameters say it."""
-        if reverse:
-            return "n/a" if value is None else value
-        if value is None:
-            return ("Yes", "No") if enum else "Yes|No"
-        if value not in ("Yes", "No"):
-            raise ValueError(f"Syntax error, '{value}' is not Yes|No.")
-        return value
-
-    def ui_eval_param(self, ui_value: str | None, type: str, default: Any) -> Any:  # noqa: A002
-        """A command's parameter as a value of a type ("bool", "number", ...). Raises UsageError."""
-        if ui_value is None:
-            return default
-        try:
-            return self.get_type_method(type)(ui_value)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-
-    def ui_command_get(self, group: str | None = None, *parameter: str) -> None:
-        """
-        Shows values of a configuration group.
-
-        Without a group, the groups there are here are listed; without a parameter, all of the
-        group's with their meaning. The group "global" holds the shell's preferences and is
-        everywhere. CHAP secrets are shown as ******** unless --show-secrets was given.
-
-        Example: get global color_mode default_portal
-
-        SEE ALSO
-        ========
-        set
-        """
-        if group is None:
-            self.say(self._groups_section())
-            return
-        names = self.list_group_params(self._known_group(group))
-        for name in parameter:
-            if name not in names:
-                raise UsageError(f"No parameter '{name}' in group '{group}'.", _close(name, names))
-        if parameter:
-            for name in parameter:
-                mark = "" if self.get_group_param(group, name)["writable"] else "[ro]"
-                self.say(f"{name}={self.shown_value(group, name)} {mark}")
-            return
-        sections = []
-        for name in names:
-            definition = self.get_group_param(group, name)
-            head = f"{name}={self.shown_value(group, name)}" + ("" if definition["writable"] else " [ro]")
-            sections.append(render.underlined(head, "-") + definition["description"] + "\n")
-        self.say(render.section(f"{group.upper()} CONFIG GROUP", "\n".join(sections)))
-
-    def _groups_section(self) -> str:
-        return render.section("AVAILABLE CONFIGURATION GROUPS", " ".join(self.list_config_groups()))
-
-    def ui_command_set(self, group: str | None = None, **parameter: str) -> None:
-        """
-        Sets values of a configuration group.
-
-        Without a group, the groups there are here are listed; without a parameter, those of the
-        group that can be set, with their types. The group "global" holds the shell's
-        preferences, is everywhere, and is kept for the next time.
-
-        Example: set global color_mode=true default_portal=192.168.1.10:3260
-
-        SEE ALSO
-        ========
-        get
-        """
-        if group is None:
-            self.say(self._groups_section())
-            return
-        self._known_group(group)
-        if not parameter:
-            sections = []
-            for name in self.list_group_params(group, writable=True):
-                definition = self.get_group_param(group, name)
-                head = render.underlined(f"{name}={definition['type']}", "-")
-                sections.append(head + definition["description"] + "\n")
-            self.say(render.section(f"{group.upper()} CONFIG GROUP", "\n".join(sections)))
-            return
-        values = {name: self._value_to_set(group, name, text) for name, text in parameter.items()}
-        setter = self.get_group_setter(group)
-        for name, value in values.items():
-            setter(name, value)
-            if self.is_secret(group, name):
-                self.say(f"Parameter {name} is now {'set' if parameter[name] else 'empty'}.")
-            else:
-                self.say(f"Parameter {name} is now '{self.shown_value(group, name)}'.")
-
-    def _value_to_set(self, group: str, name: str, text: str) -> Any:
-        """The value that a text means for a parameter. Raises UsageError, which shows no secret."""
-        names = self.list_group_params(group)
-        if name not in names:
-            raise UsageError(f"Unknown parameter {name} in group '{group}'.", _close(name, names))
-        definition = self.get_group_param(group, name)
-        if not definition["writable"]:
-            raise UsageError(f"Parameter {name} is read-only.")
-        try:
-            if group == GLOBAL:
-                return preferences.parse_value(preferences.TABLE[name], text)
-            return self.get_type_method(definition["type"])(text)
-        except ValueError as error:
-            reason = "it is not acceptable" if self.is_secret(group, name) else error
-            raise UsageError(f"Not setting {name}! {reason}") from error
-
-    def ui_complete_get(self, parameters: Mapping[str, str], text: str, current_param: str) -> list[str]:
-        if current_param == "group":
-            return self.list_config_groups()
-        return self.list_group_params(parameters.get("group", ""))
-
-    def ui_complete_set(self, parameters: Mapping[str, str], text: str, current_param: str) -> list[str]:
-        if current_param == "group":
-            return self.list_config_groups()
-        group = parameters.get("group", "")
-        names = self.list_group_params(group, writable=True)
-        if current_param not in names:
-            return [f"{name}=" for name in names]
-        if group == GLOBAL:
-            return list(preferences.choices_of(preferences.TABLE[current_param]))
-        return list(self.get_type_method(self.get_group_param(group, current_param)["type"])(enum=True) or ())
 
     # Commands that every node has
 
@@ -609,7 +374,7 @@ class Node(ConfigNode):  # type: ignore[misc]
             self.say(render.HELP + render.underlined("AVAILABLE COMMANDS") + render.HELP_COMMANDS + listed)
             return
         if topic not in commands:
-            raise UsageError(f"Cannot find help topic {topic}.", _close(topic, commands))
+            raise UsageError(f"Cannot find help topic {topic}.", close_to(topic, commands))
         syntax, _, defaults = self.get_command_syntax(topic)
         pages = [render.underlined("SYNTAX") + syntax + "\n\n"]
         if defaults:
@@ -644,18 +409,6 @@ def _signature(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
     return tuple(inspect.signature(function).parameters.values())[1:]
 
 
-@cache
-def _global_group() -> dict[str, Definition]:
-    return {name: ["preference", p.meaning, True] for name, p in preferences.TABLE.items()}
-
-
 def _sort_key(name: str) -> tuple[str, int]:
     digits = re.search(r"[0-9]+$", name)
     return (name, 0) if digits is None else (name[: digits.start()], int(digits[0]))
-
-
-def _close(word: str, words: Iterable[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, list(words), 1)
-    return f"did you mean {close[0]}?" if close else ""
