@@ -94,11 +94,12 @@ def _furnish(info: DaemonInfo) -> None:
         mounts.bind(state, directory)
     for lock in map(Path, LOCKS):
         Path(runtime, lock.name).touch(mode=0o600)
-        try:
-            lock.touch(mode=0o600)
-        except PermissionError:
-            _graft(str(lock.parent), [])
-            lock.touch(mode=0o600)
+        if not lock.exists():
+            try:
+                lock.touch(mode=0o600)
+            except PermissionError:
+                _graft(str(lock.parent), [])
+                lock.touch(mode=0o600)
         mounts.bind(f"{runtime}/{lock.name}", str(lock))
 
 
