@@ -37,6 +37,8 @@ FUSE_CAP_SPLICE = 1 << 7 | 1 << 8 | 1 << 9
 FUSE_CAP_CACHE_SYMLINKS = 1 << 23
 ENCODING = ("utf-8", "surrogateescape")
 RECORDS_KEPT = 4096
+UNCHANGED = (1 << 32) - 1
+"""An owner of chown(2) to leave as it is: -1, unsigned."""
 UTIME_NOW = (1 << 30) - 1
 UTIME_OMIT = (1 << 30) - 2
 CALLS_A_TURN = 128
@@ -132,7 +134,7 @@ class Operations:
                 (record.st_mtimespec, facts.mtime),
                 (record.st_ctimespec, facts.ctime),
             ):
-                stamp.tv_sec, stamp.tv_nsec = divmod(int(value * 1e9), 10**9)
+                stamp.tv_sec, stamp.tv_nsec = divmod(round(value * 1e9), 10**9)
         return record
 
     def _opendir(self, path: bytes, info: Any) -> int:
@@ -239,7 +241,7 @@ class Operations:
         return 0
 
     def _chown(self, path: bytes, uid: int, gid: int, info: Any) -> int:
-        self.tree.chown(_text(path), uid, gid)
+        self.tree.chown(_text(path), *(-1 if one == UNCHANGED else one for one in (uid, gid)))
         return 0
 
     def _utimens(self, path: bytes, times: Any, info: Any) -> int:

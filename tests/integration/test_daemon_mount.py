@@ -1,0 +1,251 @@
+"""The mounted tree through the kernel: errnos arrive, nothing stale is cached, stores report at write."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.sandbox import Userspace
+
+IQN = "iqn.2003-01.org.example:t1"
+INITIATOR = "iqn.2003-01.org.example:i1"
+
+
+@pytest.fixture
+def mount(module_userspace: Userspace) -> Path:
+    return module_userspace.mount
+
+
+@pytest.fixture(scope="module")
+def tpg(module_userspace: Userspace) -> Path:
+    """A target portal group with a ramdisk as LUN 0."""
+    mount = module_userspace.mount
+    device = ramdisk(mount, 900)
+    group = mount / "iscsi" / IQN / "tpgt_1"
+    for directory in (mount / "iscsi", group.parent, group, group / "lun" / "lun_0"):
+        directory.mkdir()
+    (group / "lun" / "lun_0" / "link").symlink_to(device)
+    return group
+
+
+def ramdisk(mount: Path, number: int) -> Path:
+    device = mount / "core" / f"rd_mcp_{number}" / f"r{number}"
+    device.parent.mkdir()
+    device.mkdir()
+    (device / "control").write_text("rd_pages=256")
+    (device / "enable").write_text("1\n")
+    return device
+
+
+def errno_of(action: Callable[[], object]) -> str:
+    """The symbolic errno an action ends with."""
+    try:
+        action()
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    return "done"
+
+
+def store(path: Path, data: bytes) -> int:
+    """One write(2), without a truncation."""
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        return os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def test_an_absent_name_is_seen_once_it_is_made(mount: Path) -> None:
+    hba = mount / "core" / "fileio_1"
+    device = hba / "f1"
+    for path in (hba, device, device / "attrib"):
+        assert not path.exists()
+        assert not path.exists()
+    hba.mkdir()
+    assert not device.exists()
+    device.mkdir()
+    assert (device / "attrib" / "block_size").is_file()
+    device.rmdir()
+    hba.rmdir()
+    for path in (hba, device, device / "attrib", device / "attrib" / "block_size"):
+        assert not path.exists()
+    hba.mkdir()
+    assert not device.exists()
+    device.mkdir()
+    assert (device / "attrib" / "block_size").is_file()
+    device.rmdir()
+    hba.rmdir()
+
+
+def test_link_counts_follow_what_is_made_and_removed(mount: Path) -> None:
+    core = mount / "core"
+    before = core.stat().st_nlink
+    assert before == 2 + sum(path.is_dir() for path in core.iterdir())
+    (core / "fileio_2").mkdir()
+    assert core.stat().st_nlink == before + 1
+    alone = (core / "fileio_2").stat().st_nlink
+    (core / "fileio_2" / "f2").mkdir()
+    assert (core / "fileio_2").stat().st_nlink == alone + 1
+    (core / "fileio_2" / "f2").rmdir()
+    assert (core / "fileio_2").stat().st_nlink == alone
+    (core / "fileio_2").rmdir()
+    assert core.stat().st_nlink == before
+
+
+def test_a_large_directory_is_listed_whole(mount: Path) -> None:
+    """More entries than one buffer of the kernel holds."""
+    names = {f"fileio_{number}" for number in range(1000, 1300)}
+    for name in names:
+        (mount / "core" / name).mkdir()
+    found = [path.name for path in (mount / "core").iterdir()]
+    assert len(found) == len(set(found))
+    assert names <= set(found)
+    for name in names:
+        (mount / "core" / name).rmdir()
+    assert not names & {path.name for path in (mount / "core").iterdir()}
+
+
+def test_contents_are_always_fresh(tpg: Path) -> None:
+    enable = tpg / "enable"
+    with enable.open() as first:
+        assert first.read() == "0\n"
+        store(enable, b"1\n")
+        # As in configfs an open file shows what it showed: a reader of two halves gets one whole.
+        first.seek(0)
+        assert first.read() == "0\n"
+    assert enable.read_text() == "1\n"
+    store(enable, b"0\n")
+    assert enable.read_text() == "0\n"
+
+
+def test_a_refused_store_fails_in_write_itself_and_once(tpg: Path) -> None:
+    attribute = tpg / "attrib" / "login_timeout"
+    before = attribute.read_text()
+    descriptor = os.open(attribute, os.O_WRONLY)
+    assert errno_of(lambda: os.write(descriptor, b"not a number\n")) == "EINVAL"
+    os.close(descriptor)
+    assert attribute.read_text() == before
+
+
+def test_each_write_is_one_store(mount: Path) -> None:
+    device = mount / "core" / "fileio_3" / "f3"
+    device.parent.mkdir()
+    device.mkdir()
+    descriptor = os.open(device / "control", os.O_WRONLY)
+    assert os.write(descriptor, b"fd_dev_name=/nowhere/f3.img") == 27
+    assert os.write(descriptor, b"fd_dev_size=1048576") == 19
+    os.close(descriptor)
+    assert "/nowhere/f3.img" in (device / "info").read_text()
+    assert "1048576" in (device / "info").read_text()
+    device.rmdir()
+    device.parent.rmdir()
+
+
+def test_errnos_arrive(mount: Path, tpg: Path, tmp_path: Path) -> None:
+    lun = tpg / "lun" / "lun_1"
+    lun.mkdir()
+    answers = {
+        "make a file": errno_of(lambda: (mount / "file").touch()),
+        "write a read-only file": errno_of(lambda: os.open(mount / "version", os.O_WRONLY)),
+        "read a write-only file": errno_of(
+            lambda: os.open(mount / "core/rd_mcp_900/r900/control", os.O_WRONLY)
+        ),
+        "open what is absent": errno_of(lambda: os.open(mount / "absent", os.O_RDONLY)),
+        "make what is there": errno_of(lambda: (mount / "iscsi").mkdir()),
+        "an unknown fabric": errno_of(lambda: (mount / "nonsense").mkdir()),
+        "remove a fixed directory": errno_of(lambda: (tpg / "attrib").rmdir()),
+        "make in a leaf": errno_of(lambda: (tpg / "attrib" / "x").mkdir()),
+        "remove a device in use": errno_of(lambda: (mount / "core/rd_mcp_900/r900").rmdir()),
+        "rename": errno_of(lambda: (mount / "iscsi").rename(mount / "loopback")),
+        "hard link": errno_of(lambda: os.link(mount / "version", mount / "v")),
+        "remove a file": errno_of(lambda: (mount / "version").unlink()),
+        "link outside": errno_of(lambda: (lun / "x").symlink_to(tmp_path)),
+        "link to nothing": errno_of(lambda: (lun / "x").symlink_to(tmp_path / "nothing")),
+        "link to nothing inside": errno_of(lambda: (lun / "x").symlink_to(mount / "core" / "nothing")),
+        "second link": errno_of(
+            lambda: (tpg / "lun" / "lun_0" / "x").symlink_to(mount / "core/rd_mcp_900/r900")
+        ),
+        "a name too long": errno_of(lambda: (mount / "core" / ("fileio_" + "1" * 300)).mkdir()),
+        "a mapped LUN of no number": errno_of(lambda: (tpg / "lun" / "lun_x").mkdir()),
+    }
+    lun.rmdir()
+    assert answers == {
+        "make a file": "EACCES",
+        "write a read-only file": "EACCES",
+        "read a write-only file": "done",
+        "open what is absent": "ENOENT",
+        "make what is there": "EEXIST",
+        "an unknown fabric": "EINVAL",
+        "remove a fixed directory": "EPERM",
+        "make in a leaf": "EPERM",
+        "remove a device in use": "EBUSY",
+        "rename": "EPERM",
+        "hard link": "EPERM",
+        "remove a file": "EPERM",
+        "link outside": "EPERM",
+        "link to nothing": "ENOENT",
+        "link to nothing inside": "ENOENT",
+        "second link": "EEXIST",
+        "a name too long": "ENAMETOOLONG",
+        "a mapped LUN of no number": "EINVAL",
+    }
+
+
+def test_links_read_relative_and_lead_to_the_device(mount: Path, tpg: Path) -> None:
+    link = tpg / "lun" / "lun_0" / "link"
+    assert os.readlink(link) == "../../../../../../target/core/rd_mcp_900/r900"  # noqa: PTH115
+    assert (link / "enable").read_text() == "1\n"
+    assert link.resolve() == (mount / "core" / "rd_mcp_900" / "r900").resolve()
+
+
+def test_a_link_made_anew_leads_to_its_new_target(mount: Path, tpg: Path) -> None:
+    first, second = ramdisk(mount, 901), ramdisk(mount, 902)
+    lun = tpg / "lun" / "lun_2"
+    lun.mkdir()
+    for device in (first, second, first):
+        (lun / "link").symlink_to(device)
+        assert (lun / "link").resolve() == device.resolve()
+        (lun / "link").unlink()
+        assert not (lun / "link").exists()
+        assert not (lun / "link").is_symlink()
+    lun.rmdir()
+
+
+def test_a_mapped_lun_is_linked_relative(tpg: Path) -> None:
+    acl = tpg / "acls" / INITIATOR
+    acl.mkdir()
+    (acl / "lun_0").mkdir()
+    (acl / "lun_0" / "link").symlink_to("../../../lun/lun_0")
+    assert (acl / "lun_0" / "link").resolve() == (tpg / "lun" / "lun_0").resolve()
+    (acl / "lun_0" / "link").unlink()
+    (acl / "lun_0").rmdir()
+    acl.rmdir()
+
+
+def test_modes_owners_and_times_can_be_changed(mount: Path) -> None:
+    version = mount / "version"
+    assert version.stat().st_mode & 0o777 == 0o444
+    version.chmod(0o400)
+    os.utime(version, ns=(1_000_000_500, 2_000_000_500))
+    os.chown(version, 65534, -1)
+    facts = version.stat()
+    assert (facts.st_mode & 0o777, facts.st_uid, facts.st_gid) == (0o400, 65534, 0)
+    assert (facts.st_atime_ns, facts.st_mtime_ns) == (1_000_000_500, 2_000_000_500)
+    assert facts.st_size == 4096
+    version.chmod(0o444)
+
+
+def test_a_long_content_is_read_in_pieces(tpg: Path) -> None:
+    path = tpg / "param" / "AuthMethod"
+    whole = path.read_bytes()
+    descriptor = os.open(path, os.O_RDONLY)
+    pieces = []
+    while piece := os.read(descriptor, 3):
+        pieces.append(piece)
+    os.close(descriptor)
+    assert len(pieces) > 1
+    assert b"".join(pieces) == whole
