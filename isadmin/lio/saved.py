@@ -1,10 +1,11 @@
-"""The whole configuration at once, by rtslib: dumped as its JSON document, restored from one, cleared."""
+"""The whole configuration at once: dumped as rtslib's JSON document, restored from one, cleared."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from isadmin.errors import IsadminError
+from isadmin.lio import snapshot
 from isadmin.lio.explain import attempting, explain, is_rtslib_error
 from isadmin.lio.host import Host, rtslib_root
 
@@ -14,8 +15,7 @@ Document = dict[str, Any]
 def dump(host: Host) -> Document:
     """The running configuration, in rtslib's saveconfig format. Raises IsadminError."""
     with attempting("Could not read the configuration"):
-        document: Document = rtslib_root(host).dump()
-    return document
+        return snapshot.dump(host.lio)
 
 
 def restore(
