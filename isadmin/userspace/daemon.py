@@ -10,12 +10,15 @@ behind.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
 import resource
 import signal
 import socket
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,8 +28,11 @@ from isadmin import __version__
 from isadmin.errors import IsadminError, NoFileError, PartlyRestoredError, RefusedFileError
 from isadmin.userspace import control, mounts, namespace
 from isadmin.userspace.configfs.fuse import Mount
+from isadmin.userspace.configfs.links import Resolver
 from isadmin.userspace.configfs.tree import Tree
 from isadmin.userspace.control import DaemonInfo
+from isadmin.userspace.model import Device
+from isadmin.userspace.scsi.unit import LogicalUnit
 from isadmin.userspace.target import Target
 
 log = logging.getLogger("isadmin")
@@ -94,14 +100,30 @@ def _free_scsi_host() -> int:
 
 
 class _StatefulTarget(Target):
-    """The target with its database in the state directory. The names LIO's tools set as `dbroot` lead there
-    under `exec`, and on the host they are the kernel target's: accepted, never looked at."""
+    """The target, told which of this machine's directories are its own."""
 
-    def __init__(self, state: Path) -> None:
-        super().__init__()
+    def __init__(self, state: Path, mountpoint: Path, clock: Callable[[], float]) -> None:
+        super().__init__(clock=clock)
         self._state = self.dbroot = state
+        self._links = Resolver(str(mountpoint))
+
+    def open_unit(self, device: Device) -> LogicalUnit:
+        for name in ("fd_dev_name", "udev_path"):
+            path = device.control.get(name, "").rstrip("\n")
+            if path.startswith("/") and self._is_own(path):
+                # Opening it would wait for ourselves.
+                raise OSError(errno.EINVAL, "a file of the target's own configuration cannot be a disk", path)
+        return super().open_unit(device)
+
+    def _is_own(self, path: str) -> bool:
+        try:
+            return not self._links.resolve("", path).startswith("/")
+        except OSError:
+            return False
 
     def set_dbroot(self, path: str) -> None:
+        """The names that LIO's tools set lead to the state directory under `exec`; on the host they are the
+        kernel target's, and never looked at. The database is in the state directory whatever it is called."""
         if path not in namespace.STATE_AT and path != namespace.STATE_WHERE_PRESENT:
             super().set_dbroot(path)
         self.dbroot = self._state
@@ -117,8 +139,14 @@ class Daemon:
         self._empty = empty
         self._mountpoint = runtime / "target"
         self._stopping = asyncio.Event()
-        self._target = _StatefulTarget(state)
-        self._tree = Tree(self._target, cpus=os.cpu_count() or 1, first_scsi_host=_free_scsi_host())
+        start = time.monotonic()
+
+        def clock() -> float:
+            return time.monotonic() - start
+
+        self._target = _StatefulTarget(state, self._mountpoint, clock)
+        cpus = os.cpu_count() or 1
+        self._tree = Tree(self._target, clock=clock, cpus=cpus, first_scsi_host=_free_scsi_host())
         self._mount: Mount | None = None
 
     async def run(self, report: int | None) -> None:
@@ -127,6 +155,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
+        keep_log = True
         try:
             self._clear_leftovers()
             self._mountpoint.mkdir(mode=0o700, exist_ok=True)
@@ -136,10 +165,12 @@ class Daemon:
                 self._target.start_listening()
                 self._announce(restored, report)
                 await self._stopping.wait()
-        except BaseException:
-            await self._end(keep_log=True)
+            keep_log = False
+        except IsadminError:
+            keep_log = False
             raise
-        await self._end()
+        finally:
+            await self._end(keep_log=keep_log)
 
     def _attach(self) -> None:
         mount = self._mount = Mount(self._tree, str(self._mountpoint))
@@ -209,7 +240,7 @@ class Daemon:
         if report is not None:
             Report(restored.status, restored.line).send(report)
 
-    async def _end(self, *, keep_log: bool = False) -> None:
+    async def _end(self, *, keep_log: bool) -> None:
         notify("STOPPING=1")
         self._detach()
         await self._target.stop()
@@ -224,6 +255,8 @@ def run(*, empty: bool, report: int | None = None) -> int:
     """
     try:
         os.umask(0o077)
+        if report is not None:
+            os.set_inheritable(report, False)
         start_log()
         runtime, state = (control.make_private(path) for path in (control.runtime_dir(), control.state_dir()))
         os.environ["ISADMIN_RUNTIME_DIR"], os.environ["ISADMIN_STATE_DIR"] = str(runtime), str(state)

@@ -249,3 +249,17 @@ def test_a_long_content_is_read_in_pieces(tpg: Path) -> None:
     os.close(descriptor)
     assert len(pieces) > 1
     assert b"".join(pieces) == whole
+
+
+def test_a_file_of_the_mount_cannot_be_a_disk(mount: Path, tmp_path: Path) -> None:
+    """The daemon would wait for itself; reached through a link too."""
+    alias = tmp_path / "alias"
+    alias.symlink_to(mount)
+    device = mount / "core" / "fileio_4" / "f4"
+    device.parent.mkdir()
+    for path in (mount / "version", alias / "version"):
+        device.mkdir()
+        (device / "control").write_text(f"fd_dev_name={path},fd_dev_size=4096")
+        assert errno_of(lambda: store(device / "enable", b"1\n")) == "EINVAL"
+        device.rmdir()
+    device.parent.rmdir()
