@@ -348,8 +348,8 @@ class FullFeature:
     def _enlarge(self, task: Task, transfer: Transfer) -> None:
         task.reserved = transfer.length
         first = task.buffer
-        task.buffer = bytearray(transfer.length)
-        task.buffer[: len(first)] = first
+        task.buffer = self.server.take_buffer(transfer.length)
+        memoryview(task.buffer)[: len(first)] = first
 
     def _new_tag(self) -> int:
         ttt = self._next_ttt
@@ -389,12 +389,11 @@ class FullFeature:
             return False
         return True
 
-    def data_out(self, position: int, end: int) -> int:
-        """The Data-Out PDU at `position` of the receive buffer, without digests; the position after it, or -1
+    def data_out(self, view: memoryview, position: int, end: int) -> int:
+        """The Data-Out PDU at `position` of a receive buffer, without digests; the position after it, or -1
         while too little of it is there. A long segment that is not whole yet is received straight into the
         command's buffer from here on."""
-        server = self.server
-        fields: tuple[int, ...] = DATA_OUT.unpack_from(server.buffer, position)
+        fields: tuple[int, ...] = DATA_OUT.unpack_from(view, position)
         _, flags, _, lengths, _, itt, ttt, _, _, _, data_sn, offset = fields
         if lengths >> 24 or lengths > self.active.max_recv:
             raise ProtocolError("a Data-Out PDU that is too long")
@@ -416,12 +415,12 @@ class FullFeature:
         if whole:
             keep = min(lengths, len(task.buffer) - offset)
             if keep > 0:
-                memoryview(task.buffer)[offset : offset + keep] = server.view[start : start + keep]
+                memoryview(task.buffer)[offset : offset + keep] = view[start : start + keep]
             self._ask(task)
             return stop
         here = end - start
         place = memoryview(task.buffer)[offset : offset + lengths]
-        place[:here] = server.view[start:end]
+        place[:here] = view[start:end]
         self.connection.receive_into(place[here:], lambda: self._arrived(task))
         return end
 
@@ -607,7 +606,10 @@ class FullFeature:
             self.session.outstanding -= 1
         if task.reserved:
             size, task.reserved = task.reserved, 0
-            task.buffer = b""
+            buffer, task.buffer = task.buffer, b""
+            # What was aborted may still be received into, or worked on.
+            if not task.aborted and isinstance(buffer, bytearray):
+                self.server.return_buffer(buffer)
             self.server.release(size)
         if task.on_end:
             waiting, task.on_end = task.on_end, []

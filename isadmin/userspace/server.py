@@ -35,12 +35,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("isadmin.userspace")
 
-RECEIVE_BUFFER = 512 << 10
+RECEIVE_BUFFER = 1 << 20
+RECEIVE = 512 << 10
+"""Bytes of one receive; the rest of the buffer is for what was held back before it."""
 MAX_RECV = 256 << 10
 """The longest data segment we take, whatever param/MaxRecvDataSegmentLength says: a whole PDU must fit into
 the receive buffer beside another one's beginning."""
 ARENA = 4 << 20
 """Bytes of the buffer that reads of one wake-up go through."""
+DIRECT = 16 << 10
+"""From this many missing bytes on, the rest of a PDU is received straight into its place."""
+BUFFERS_KEPT = 16 << 20
+"""Bytes of buffers kept for use again."""
 FLUSH_AT = 256 << 10
 """Bytes of answers after which a wake-up sends before it goes on."""
 MAX_IOV = 1024
@@ -97,6 +103,8 @@ class Server:
         self.arena = memoryview(bytearray(ARENA))
         self.arena_used = 0
         self._arenas: list[memoryview] = []
+        self._buffers: dict[int, list[bytearray]] = {}
+        self._buffered = 0
         self.connections: set[Connection] = set()
         self._pool: ThreadPoolExecutor | None = None
         self._finished: deque[Callable[[], None]] = deque()
@@ -132,6 +140,26 @@ class Server:
         self.arena = self._arenas.pop() if self._arenas else memoryview(bytearray(ARENA))
         self.arena_used = 0
         return taken
+
+    # Large buffers are used again: a fresh one costs a page fault for every 4 KiB.
+
+    def take_buffer(self, size: int) -> bytearray:
+        """A buffer of exactly `size` bytes, with anything in it."""
+        free = self._buffers.get(size)
+        if free:
+            self._buffered -= size
+            buffer = free.pop()
+            if not free:
+                del self._buffers[size]
+            return buffer
+        return bytearray(size)
+
+    def return_buffer(self, buffer: bytearray) -> None:
+        """Nothing refers to the buffer any more."""
+        size = len(buffer)
+        if size >= DIRECT and self._buffered + size <= BUFFERS_KEPT:
+            self._buffered += size
+            self._buffers.setdefault(size, []).append(buffer)
 
     def return_arena(self, arena: memoryview) -> None:
         if len(self._arenas) < 4:
@@ -316,12 +344,12 @@ class Connection:
             direct = self._direct
             if direct is None:
                 start = len(self._held)
-                received = self.sock.recv_into(view[start:] if start else view)
+                received = self.sock.recv_into(view[start : start + RECEIVE])
                 if start:
                     view[:start] = self._held
                 end = start + received
             else:
-                received = self.sock.recvmsg_into([direct, view])[0]
+                received = self.sock.recvmsg_into([direct, view[:RECEIVE]])[0]
                 end = received - len(direct)
         except BlockingIOError:
             return
@@ -339,32 +367,77 @@ class Connection:
             done = self._direct_done
             self._direct = self._direct_done = None
             assert done is not None
-            if not self._guard(done):
+            if not self._guard(done) or self._closing:
                 return
-        self._process(end)
+            if self._held:
+                # It waits for its turn, and what came behind it waits as well.
+                self._held += bytes(view[:end])
+                self._read_off()
+                end = 0
+        if end:
+            self._process(end)
+        elif self._out:
+            self.flush()
 
     def _process(self, end: int) -> None:
         """Handle what the receive buffer holds up to `end`, answer, and keep what is not a whole PDU yet."""
-        position = 0
-        try:
-            position = self._consume(end)
-        except ProtocolError as error:
-            self.reject(error, self.server.buffer[position : position + 48])
+        server = self.server
+        position = self._handled(server.buffer, server.view, end)
+        if position < 0:
             return
-        except IscsiError as error:
-            self.close(str(error))
-            return
-        except Exception:
-            log.exception("connection from %s: an error of our own; it is closed", self.peer)
-            self.close("internal error", quiet=True)
-            return
-        if self.closed:
-            return
-        self._held = bytes(self.server.view[position:end]) if position < end else b""
+        left = end - position
+        if left and not (left >= 48 and not self._blocked and self._set_apart(position, end)):
+            self._held = bytes(server.view[position:end])
+        else:
+            self._held = b""
         if self._out:
             self.flush()
         if self.reading >= READ_AHEAD:
             self._read_off()
+
+    def _handled(self, buffer: bytearray, view: memoryview, end: int) -> int:
+        """Handle the whole PDUs in a buffer; the position after them, or -1 when the connection is over."""
+        position = 0
+        try:
+            position = self._consume(buffer, view, end)
+        except ProtocolError as error:
+            self.reject(error, b"")
+            return -1
+        except IscsiError as error:
+            self.close(str(error))
+            return -1
+        except Exception:
+            log.exception("connection from %s: an error of our own; it is closed", self.peer)
+            self.close("internal error", quiet=True)
+            return -1
+        return -1 if self.closed else position
+
+    def _set_apart(self, position: int, end: int) -> bool:
+        """Give a large PDU whose end is not there yet a buffer of its own, to be received into."""
+        server = self.server
+        view = server.view
+        length = int.from_bytes(view[position + 5 : position + 8], "big")
+        if self._direct is not None or length > self._max_recv:
+            return False
+        total = 48 + 4 * view[position + 4] + (length + 3 & ~3)
+        total += 4 * self._header_digest + 4 * (self._data_digest and length > 0)
+        here = end - position
+        if total - here < DIRECT:
+            return False
+        whole = server.take_buffer(total)
+        place = memoryview(whole)
+        place[:here] = view[position:end]
+        self.receive_into(place[here:], lambda: self._apart(whole, place))
+        return True
+
+    def _apart(self, whole: bytearray, place: memoryview) -> None:
+        """A PDU with a buffer of its own is complete."""
+        position = self._handled(whole, place, len(whole))
+        if position == 0 and not self._closing:
+            # Its turn has not come: the way out is blocked, or the pool has enough to read.
+            self._held = bytes(whole)
+        place.release()
+        self.server.return_buffer(whole)
 
     def _guard(self, step: Callable[[], None]) -> bool:
         """Carry out one step of protocol; what is wrong ends this connection only."""
@@ -379,17 +452,16 @@ class Connection:
             self.close("internal error", quiet=True)
         return not self.closed
 
-    def _consume(self, end: int) -> int:
-        """Handle all whole PDUs of the receive buffer; the position of the first that is not whole."""
+    def _consume(self, buffer: bytearray, view: memoryview, end: int) -> int:
+        """Handle all whole PDUs of a buffer; the position of the first that is not whole."""
         full = self.full
         if full is None:
-            position = self._login(0, end)
+            position = self._login(view, end)
             full = self.full
             if full is None:
                 return position
         else:
             position = 0
-        buffer, view = self.server.buffer, self.server.view
         unpack, pack_data_in, pack_response = COMMAND.unpack_from, DATA_IN.pack, SCSI_RESPONSE.pack
         server, session, out = self.server, full.session, self._out
         paths = full.paths
@@ -484,9 +556,9 @@ class Connection:
                             continue
             session.exp_cmd_sn = exp_cmd_sn
             if opcode == Opcode.DATA_OUT and fast:
-                following = full.data_out(position, end)
+                following = full.data_out(view, position, end)
             else:
-                following = self._one(full, position, end)
+                following = self._one(full, view, position, end)
             if following < 0:
                 break
             position = following
@@ -502,11 +574,10 @@ class Connection:
             count(counted, commands, read_bytes, write_bytes)
         return position
 
-    def _one(self, full: FullFeature, position: int, end: int) -> int:
+    def _one(self, full: FullFeature, view: memoryview, position: int, end: int) -> int:
         """Hand one PDU of any kind on; the position after it, or -1 while it is not whole."""
-        server = self.server
         found = frame(
-            server.view,
+            view,
             position,
             end,
             max_data=self._max_recv,
@@ -515,10 +586,10 @@ class Connection:
         )
         if found is None:
             return -1
-        header = bytes(server.view[position : position + 48])
+        header = bytes(view[position : position + 48])
         try:
-            ahs = bytes(server.view[position + 48 : position + 48 + found.ahs]) if found.ahs else b""
-            full.handle(header, server.view[found.data : found.data_end], ahs)
+            ahs = bytes(view[position + 48 : position + 48 + found.ahs]) if found.ahs else b""
+            full.handle(header, view[found.data : found.data_end], ahs)
         except DigestError:
             raise
         except ProtocolError as error:
@@ -530,15 +601,14 @@ class Connection:
         self._direct = destination
         self._direct_done = done
 
-    def _login(self, position: int, end: int) -> int:
+    def _login(self, view: memoryview, end: int) -> int:
         server = self.server
+        position = 0
         while self.full is None and not self._closing:
-            found = frame(server.view, position, end, max_data=self._max_recv)
+            found = frame(view, position, end, max_data=self._max_recv)
             if found is None:
                 return position
-            pdu = decode(
-                bytes(server.view[position : position + 48]), bytes(server.view[found.data : found.data_end])
-            )
+            pdu = decode(bytes(view[position : position + 48]), bytes(view[found.data : found.data_end]))
             if not isinstance(pdu, LoginRequest):
                 raise IscsiError("something else than a login request before the login")
             machine = self.machine

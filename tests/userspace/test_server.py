@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from isadmin.userspace import model, server
-from tests.initiator import NONE, Closed, Initiator
+from tests.initiator import NONE, Closed, Initiator, Pdu
 from tests.userspace.rig import Rig
 from tests.userspace.test_target import eventually
 
@@ -176,6 +176,51 @@ def test_long_reads_come_in_bursts(rig: Rig) -> None:
         assert [pdu.flags for pdu in reply.pdus] == [0, 0, 0x80] * 3 + [0x81]
         assert [pdu.word(36) for pdu in reply.pdus] == list(range(10)), "DataSN"
         assert {pdu.ttt for pdu in reply.pdus} == {NONE}
+
+
+def test_reads_that_must_wait_for_the_disk(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go to the pool, no more at once than allowed, and nothing behind them is lost."""
+    monkeypatch.setattr(server, "READ_AHEAD", 64 << 10)
+    param = {"MaxRecvDataSegmentLength": "262144", "FirstBurstLength": "262144"}
+    device = rig.file(tmp_path / "disk", SIZE)
+    tpg = rig.serve(device, param=param)
+    assert device.unit is not None
+    storage = type(device.unit.storage)  # type: ignore[attr-defined]
+    monkeypatch.setattr(storage, "read_into_now", lambda *_: -1)
+    monkeypatch.setattr(storage, "read_now", lambda *_: None)
+    length = 32 << 10
+    chunks = [os.urandom(4 * length) for _ in range(6)]
+    peak = 0
+
+    def send() -> None:
+        for number, chunk in enumerate(chunks):
+            lba = number * len(chunk) // 512
+            tags.append(
+                initiator.send_command(
+                    cdb(WRITE, lba, len(chunk) // 512), data_out=chunk, immediate_data=chunk
+                )
+            )
+            for part in range(4):
+                at = lba + part * length // 512
+                tags.append(initiator.send_command(cdb(READ, at, length // 512), expected_in=length))
+
+    tags: list[int] = []
+    with rig.login(tpg, keys={"FirstBurstLength": "262144"}) as initiator:
+        initiator.ready()
+        (connection,) = rig.target.server.connections
+        sender = threading.Thread(target=send)
+        sender.start()
+        answers: dict[int, Pdu] = {}
+        while len(answers) < len(chunks) * 5:
+            pdu = initiator.receive()
+            assert pdu.header[3] == 0
+            answers[pdu.itt] = pdu
+            peak = max(peak, connection.reading)
+        sender.join()
+    assert peak <= 96 << 10
+    for number, chunk in enumerate(chunks):
+        found = b"".join(answers[tags[number * 5 + 1 + part]].data for part in range(4))
+        assert found == chunk
 
 
 # Residuals
