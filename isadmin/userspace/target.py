@@ -75,6 +75,8 @@ class Target:
         self._lun_counters: dict[Lun, Counters] = {}
         self._mapped_counters: dict[MappedLun, Counters] = {}
         self._login_counters: dict[TargetNode, LoginCounters] = {}
+        self._values: dict[Tpg, dict[str, str]] = {}
+        """What param/* says to a login, worked out once."""
         self._cut_off: set[tuple[str, bytes, Tpg]] = set()
         """Initiator ports whose session ended without a logout: the next one hears I_T NEXUS LOSS."""
 
@@ -193,6 +195,7 @@ class Target:
             connection.close(reason)
 
     def tpg_changed(self, tpg: Tpg) -> None:
+        self._values.pop(tpg, None)
         for active in self._of(tpg):
             if not tpg.enabled:
                 self._end(active, "the target portal group is disabled")
@@ -200,6 +203,7 @@ class Target:
                 self._map(active)
 
     def tpg_removed(self, tpg: Tpg) -> None:
+        self._values.pop(tpg, None)
         for active in self._of(tpg):
             self._end(active, "the target portal group is gone")
 
@@ -339,13 +343,19 @@ class Target:
         methods = tuple(method.strip() for method in tpg.param.get("AuthMethod", "CHAP,None").split(","))
         return Grant(
             tpgt=tpg.tag,
-            values=_values(tpg),
+            values=self._values_of(tpg),
             auth_required=required,
             methods=methods if required else (*methods, "None"),
             secrets=_secrets(acl.auth if acl is not None else tpg.auth),
             target_alias=tpg.param.get("TargetAlias", ""),
             inherited=inherited,
         )
+
+    def _values_of(self, tpg: Tpg) -> dict[str, str]:
+        values = self._values.get(tpg)
+        if values is None:
+            values = self._values[tpg] = _values(tpg)
+        return values
 
     def _identify_discovery(self, listener: Listener, identity: Identity) -> Grant:
         """discovery_auth decides. Where it is not set, an initiator that offers CHAP nevertheless (tools do,

@@ -8,7 +8,7 @@ RFC 7144). Our side's values are the texts of a TPG's param/* as configfs shows 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, Flag, auto
 
 from isadmin.userspace.iscsi.codes import LoginStatus
@@ -61,6 +61,15 @@ class Key:
     choices: tuple[str, ...] = ()
     result: Callable[[int, int], int] = min
     section: str = ""
+    offered: bool = field(init=False)
+    leading: bool = field(init=False)
+    normal_only: bool = field(init=False)
+    """Parts of `use`, as plain truth values: a flag test costs as much as all else about a key."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "offered", Use.INITIATOR in self.use)
+        object.__setattr__(self, "leading", Use.LEADING in self.use)
+        object.__setattr__(self, "normal_only", Use.NORMAL_ONLY in self.use)
 
 
 def _and(theirs: int, ours: int) -> int:
@@ -197,7 +206,7 @@ class Negotiator:
         self.parameters = Parameters()
         if inherited is not None:
             for name, attribute in _ATTRIBUTE.items():
-                if Use.LEADING in KEYS[name].use:
+                if KEYS[name].leading:
                     setattr(self.parameters, attribute, getattr(inherited, attribute))
         self.parameters.max_recv_data_segment_length = self._our_number("MaxRecvDataSegmentLength")
         self._declared = False
@@ -233,11 +242,11 @@ class Negotiator:
         if name in self._seen:
             raise LoginError(LoginStatus.INITIATOR_ERROR, f"{name} was sent twice")
         self._seen.add(name)
-        if Use.INITIATOR not in key.use or (Use.LEADING in key.use and not self._leading):
+        if not key.offered or (key.leading and not self._leading):
             raise LoginError(LoginStatus.INITIATOR_ERROR, f"{name} is not for the initiator to send here")
         if key.kind is Kind.DECLARED_TEXT or value in (NOT_UNDERSTOOD, IRRELEVANT, REJECT):
             return None
-        if self._discovery and Use.NORMAL_ONLY in key.use:
+        if self._discovery and key.normal_only:
             return IRRELEVANT
         return _ANSWER[key.kind](self, key, value)
 
