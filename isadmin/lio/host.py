@@ -79,16 +79,20 @@ class Host:
         rtslib.root.RTSRoot._preferred_dbroot = self._dbroot()
 
     def _dbroot(self) -> str:
-        """Where this target's reservations and ALUA metadata are to be, for rtslib to set.
+        """Where this target's reservations and ALUA metadata are, moved to its state if that can still be.
 
         rtslib's own wish, /etc/target, says nothing about a target in userspace, need not exist where
         Debian's tools are used, and cannot be had any more once there are storage objects: then what is
-        set stays.
+        set stays. rtslib would try only when it has made the first one, and warn.
         """
-        now = files.read_or(f"{self.path}/dbroot", "")
+        place = f"{self.path}/dbroot"
+        now = files.read_or(place, "")
         movable = self.loads_modules() and not any((self.path / "core").glob("*_*"))
-        wanted = self.state if movable and self.state is not None and self.state.is_dir() else None
-        return now if wanted is None else str(wanted)
+        if not movable or self.state is None or not self.state.is_dir() or now == str(self.state):
+            return now
+        with suppress(OSError):
+            files.write(place, str(self.state))
+        return files.read_or(place, "")
 
     def loads_modules(self) -> bool:
         """Is this really the kernel's configfs, and not the userspace target shown in its place?"""

@@ -91,7 +91,10 @@ def running(name: str) -> Iterator[Initiator]:
     (ETC / "initiatorname.iscsi").write_text(f"InitiatorName={name}\n")
     Path("/run/lock/iscsi").mkdir(parents=True, exist_ok=True)
     initiator = Initiator()
-    daemon = subprocess.Popen(["iscsid", "-f"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # It signals its process group when it ends.
+    daemon = subprocess.Popen(
+        ["iscsid", "-f"], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         yield initiator
     finally:

@@ -126,6 +126,7 @@ class Remote:
             yield report
         if not over:
             yield self._failure(item, self._trouble)
+            self._trouble = "not run: the machine or its pytest ended in an earlier test"
         if oopses := self._oopses():
             yield self._failure(item, oopses)
 
