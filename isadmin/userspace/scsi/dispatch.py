@@ -23,6 +23,7 @@ from isadmin.userspace.scsi.sense import (
     illegal,
     invalid_field_in_cdb,
 )
+from isadmin.userspace.scsi.unit import LogicalUnit
 
 NACA = 0x04
 
@@ -82,9 +83,9 @@ def _admit(command: Command, path: LunPath | None) -> None:
         if operation is not None:
             _check_unit(command, path, operation)
     if operation is None:
-        raise _unknown(cdb)
+        raise _unknown(cdb, path.unit if path is not None else None)
     if path is not None and not operation.offered(path.unit):
-        raise _unknown(cdb)
+        raise _unknown(cdb, path.unit)
     length = len(operation.usage)
     command.cdb = cdb = cdb[:length].ljust(length, b"\0")
     if cdb[-1] & NACA:
@@ -102,8 +103,10 @@ def _find(cdb: bytes) -> Operation | None:
     return BY_OPCODE.get(opcode)
 
 
-def _unknown(cdb: bytes) -> CheckCondition:
-    if cdb[0] in WITH_ACTIONS and (cdb[0], cdb[1] & 0x1F) not in BY_ACTION:
+def _unknown(cdb: bytes, unit: LogicalUnit | None = None) -> CheckCondition:
+    """SPC-4 4.2.5.2: a service action that is missing is a wrong field where others of its opcode exist."""
+    opcode = cdb[0]
+    if any(row.opcode == opcode and (unit is None or row.offered(unit)) for row in BY_ACTION.values()):
         return invalid_field_in_cdb(1, 4)
     return illegal(Asc.INVALID_COMMAND_OPERATION_CODE)
 

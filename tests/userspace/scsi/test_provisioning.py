@@ -201,7 +201,7 @@ def test_sanitize_that_is_refused(disk: Initiator) -> None:
     disk.send("48 1f 00 00 00 00 00 0008 00", bytes(8)).refused(5, 0x2400)
     disk.send("48 03 00 00 00 00 00 0000 00").refused(5, 0x2400)
     disk.send("48 1f 00 00 00 00 00 0000 00").good()
-    bench().initiator().send("48 02 00 00 00 00 00 0000 00").refused(5, 0x2000)
+    bench().initiator().send("48 02 00 00 00 00 00 0000 00").refused(5, 0x2400)
 
 
 def test_read_defect_data(disk: Initiator) -> None:

@@ -1,0 +1,131 @@
+"""ALUA: what each access state lets through; REPORT and SET TARGET PORT GROUPS."""
+
+from __future__ import annotations
+
+import pytest
+
+from isadmin.userspace.model import Lun, TargetPortGroup
+from isadmin.userspace.scsi import dispatch
+from tests.userspace.scsi.bench import Bench, bench
+from tests.userspace.scsi.test_block import cdb
+
+REPORT = "a3 0a 00 00 00 00 00 00 04 00 00 00"
+
+
+@pytest.fixture
+def world() -> Bench:
+    return bench()
+
+
+def group_of(world: Bench) -> TargetPortGroup:
+    group = world.lun.port_group
+    assert group is not None
+    return group
+
+
+def enter(world: Bench, state: int) -> None:
+    group_of(world).access_state = state
+    world.unit.alua_changed(group_of(world))
+
+
+@pytest.mark.parametrize(("state", "asc"), [(2, 0x040B), (3, 0x040C), (15, 0x040A), (14, 0x0412)])
+def test_states_without_access(world: Bench, state: int, asc: int) -> None:
+    disk = world.initiator()
+    enter(world, state)
+    disk.send("00 00 00 00 00 00").refused(6, 0x2A06)
+    assert not disk.path.plain
+    disk.send("00 00 00 00 00 00").refused(2, asc)
+    disk.send(cdb(0x28, 0, 1)).refused(2, asc)
+    disk.send("12 00 00 00 24 00").good()
+    disk.send(REPORT).good()
+    disk.send("03 00 00 00 12 00").good()
+    assert disk.send("1a 08 0a 00 ff 00").status == (0 if state == 2 else 2)
+    enter(world, 0)
+    disk.send("00 00 00 00 00 00").refused(6, 0x2A06)
+    assert disk.path.plain
+
+
+def test_a_non_optimized_path_is_slow_but_works(world: Bench) -> None:
+    disk = world.initiator()
+    group_of(world).nonop_delay_msecs = 250
+    enter(world, 1)
+    disk.clear()
+    assert not disk.path.plain
+    assert dispatch.admit(disk.nexus, 0, cdb(0x28, 0, 1)).delay == 0.25
+    disk.send(cdb(0x28, 0, 1)).good()
+
+
+def test_an_offline_port(world: Bench) -> None:
+    disk = world.initiator()
+    world.lun.offline = 1
+    world.unit.refresh_paths()
+    assert not disk.path.plain
+    disk.send("00 00 00 00 00 00").refused(2, 0x0412)
+
+
+def test_alua_support_0_makes_every_path_optimized(world: Bench) -> None:
+    disk = world.initiator()
+    world.device.attrib["alua_support"] = 0
+    enter(world, 2)
+    assert disk.path.plain
+    disk.send(REPORT).refused(5, 0x2400)
+
+
+def test_report_target_port_groups(world: Bench) -> None:
+    group = TargetPortGroup(
+        world.device,
+        "other",
+        group_id=0x1234,
+        access_state=2,
+        access_status=1,
+        preferred=1,
+        implicit_trans_secs=9,
+    )
+    group.supported = {"alua_support_standby": 1, "alua_support_offline": 0}
+    group.members = [Lun(world.tpg, 1, relative_target_port=7), Lun(world.tpg, 2, relative_target_port=8)]
+    world.device.port_groups["other"] = group
+    world.device.port_groups["unnumbered"] = TargetPortGroup(world.device, "unnumbered")
+    disk = world.initiator()
+    groups = "00df0000" + "00000001" + "00000001" + "829f1234" + "00010002" + "00000007" + "00000008"
+    assert disk.send(REPORT).good().hex() == "0000001c" + groups
+    extended = disk.send("a3 2a 00 00 00 00 00 00 04 00 00 00").good()
+    assert extended.hex() == "00000020" + "10000000" + groups
+    disk.send("a3 4a 00 00 00 00 00 00 04 00 00 00").refused(5, 0x2400)
+
+
+def test_set_target_port_groups(world: Bench) -> None:
+    disk, other = world.initiator("a"), world.initiator("b")
+    told: list[TargetPortGroup] = []
+    world.unit.save_alua = told.append
+    disk.send("a4 0a 00 00 00 00 00 00 00 08 00 00", bytes.fromhex("00000000" + "02000000")).good()
+    group = group_of(world)
+    assert (group.access_state, group.access_status, told) == (2, 1, [group])
+    disk.send("00 00 00 00 00 00").refused(2, 0x040B)
+    other.send("00 00 00 00 00 00").refused(6, 0x2A06)
+    disk.send("a4 0a 00 00 00 00 00 00 00 08 00 00", bytes.fromhex("00000000" + "00000000")).good()
+    assert disk.path.plain
+
+
+@pytest.mark.parametrize(
+    ("data", "asc"),
+    [
+        ("00000000" + "02000009", 0x2600),
+        ("00000000" + "0e000000", 0x2600),
+        ("00000000" + "02000000" + "01000009", 0x2600),
+        ("00000000" + "0200", 0x1A00),
+        ("00000000", 0x1A00),
+    ],
+)
+def test_bad_lists_change_no_group(world: Bench, data: str, asc: int) -> None:
+    raw = bytes.fromhex(data)
+    disk = world.initiator()
+    disk.send(f"a4 0a 00 00 00 00 {len(raw):08x} 00 00", raw).refused(5, asc)
+    assert group_of(world).access_state == 0
+
+
+def test_set_needs_explicit_alua_and_a_supported_state(world: Bench) -> None:
+    disk = world.initiator()
+    group_of(world).supported["alua_support_standby"] = 0
+    disk.send("a4 0a 00 00 00 00 00 00 00 08 00 00", bytes.fromhex("0000000002000000")).refused(5, 0x2600)
+    group_of(world).access_type = 1
+    disk.send("a4 0a 00 00 00 00 00 00 00 08 00 00", bytes.fromhex("0000000001000000")).refused(5, 0x2000)
