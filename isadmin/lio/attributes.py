@@ -8,6 +8,7 @@ refusal, it does not pre-empt one, so that a newer kernel's wider range works.
     storage_object  attribute             core/<hba>/<name>/attrib/*
     port_group      alua                  core/<hba>/<name>/alua/<group>/*
     fabric          discovery_auth        iscsi/discovery_auth/*
+    target          parameter
     tpg             attribute parameter auth
     node_acl        attribute parameter auth
     lun             alua
@@ -232,6 +233,16 @@ PORT_GROUP_ALUA = _table(
     ),
 )
 
+TARGET_PARAMETERS = _table(
+    _number(
+        "cmd_completion_affinity",
+        "-1",
+        -2,
+        65535,
+        "CPU that completes commands: -1 the one that took the command, -2 any, else its number.",
+    ),
+)
+
 TPG_ATTRIBUTES = _table(
     _flag("authentication", "1", "Demand CHAP of every initiator. With 0 the auth groups are not looked at."),
     _flag("cache_dynamic_acls", "0", "Demo mode: keep an initiator's access for its next login."),
@@ -388,6 +399,7 @@ TABLES: dict[tuple[str, str], dict[str, Attribute]] = {
     ("storage_object", "attribute"): STORAGE_OBJECT_ATTRIBUTES,
     ("port_group", "alua"): PORT_GROUP_ALUA,
     ("fabric", "discovery_auth"): DISCOVERY_AUTH,
+    ("target", "parameter"): TARGET_PARAMETERS,
     ("tpg", "attribute"): TPG_ATTRIBUTES,
     ("tpg", "parameter"): TPG_PARAMETERS,
     ("tpg", "auth"): AUTH,

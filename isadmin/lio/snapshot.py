@@ -133,13 +133,15 @@ def _target(target: Target) -> Document:
 
 
 def _tpg(tpg: Tpg) -> Document:
+    luns = [lun for lun in map(_lun, tpg.luns()) if lun]
+    numbers = {lun["index"] for lun in luns}
     found: Document = {
         **_groups("tpg", tpg.path),
         "tag": tpg.tag,
         "enable": tpg.enabled(),
-        "luns": [lun for lun in map(_lun, tpg.luns()) if lun],
+        "luns": luns,
         "portals": [_portal(portal) for portal in tpg.portals()],
-        "node_acls": [_node_acl(acl) for acl in tpg.acls()],
+        "node_acls": [_node_acl(acl, numbers) for acl in tpg.acls()],
     }
     if tpg.fabric.has("auth"):
         found |= _chap(f"{tpg.path}/auth", "chap")
@@ -167,16 +169,17 @@ def _portal(portal: Portal) -> Document:
     }
 
 
-def _node_acl(acl: NodeAcl) -> Document:
+def _node_acl(acl: NodeAcl, luns: set[int]) -> Document:
     found: Document = {**_groups("node_acl", acl.path), "node_wwn": acl.wwn, "mapped_luns": []}
     for mapped in acl.mapped_luns():
         link = mapped.link()
-        if link is not None:
+        number = int(link[1].rpartition("_")[2], 0) if link else None
+        if link and number in luns:
             found["mapped_luns"].append(
                 {
                     "write_protect": mapped.write_protected(),
                     "index": mapped.number,
-                    "tpg_lun": int(link[1].rpartition("_")[2], 0),
+                    "tpg_lun": number,
                     "alias": link[0],
                 }
             )

@@ -10,11 +10,12 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isadmin.errors import UsageError
+from isadmin.errors import IsadminError, UsageError
 from isadmin.shell import preferences, render
 from isadmin.shell.language import MASK
 
@@ -173,12 +174,19 @@ class Groups(ConfigNode):  # type: ignore[misc]
         set
         """
         if group is None:
+            self.shell.answer(groups=self.list_config_groups())
             self.say(self._groups_section())
             return
         names = self.list_group_params(self._known_group(group))
         for name in parameter:
             if name not in names:
                 raise UsageError(f"No parameter '{name}' in group '{group}'.", close_to(name, names))
+        if self.shell.as_json:
+            chosen = parameter or names
+            self.shell.answer(
+                group=group, parameters={name: self._value_facts(group, name) for name in chosen}
+            )
+            return
         if parameter:
             for name in parameter:
                 mark = "" if self.get_group_param(group, name)["writable"] else "[ro]"
@@ -190,6 +198,24 @@ class Groups(ConfigNode):  # type: ignore[misc]
             head = f"{name}={self.shown_value(group, name)}" + ("" if definition["writable"] else " [ro]")
             sections.append(render.underlined(head, "-") + definition["description"] + "\n")
         self.say(render.section(f"{group.upper()} CONFIG GROUP", "\n".join(sections)))
+
+    def _value_facts(self, group: str, name: str) -> dict[str, object]:
+        """A parameter's value and definition, as `get` answers in JSON."""
+        from isadmin.shell import output
+
+        definition = self.get_group_param(group, name)
+        kind = preferences.TABLE[name].kind if group == GLOBAL else definition["type"]
+        value = self.get_group_getter(group)(name)
+        if not isinstance(value, list):
+            value = str(self.get_type_method(definition["type"])(value, reverse=True))
+        hidden = bool(value) and self.is_secret(group, name) and not self.shell.show_secrets
+        return {
+            "value": None if hidden else output.typed(value, kind),
+            "type": kind,
+            "writable": definition["writable"],
+            "hidden": hidden,
+            "description": definition["description"],
+        }
 
     def _groups_section(self) -> str:
         return render.section("AVAILABLE CONFIGURATION GROUPS", " ".join(self.list_config_groups()))
@@ -221,13 +247,29 @@ class Groups(ConfigNode):  # type: ignore[misc]
             self.say(render.section(f"{group.upper()} CONFIG GROUP", "\n".join(sections)))
             return
         values = {name: self._value_to_set(group, name, text) for name, text in parameter.items()}
-        setter = self.get_group_setter(group)
-        for name, value in values.items():
-            setter(name, value)
-            if self.is_secret(group, name):
-                self.say(f"Parameter {name} is now {'set' if parameter[name] else 'empty'}.")
-            else:
-                self.say(f"Parameter {name} is now '{self.shown_value(group, name)}'.")
+        for line in self._set_all(group, values):
+            self.say(line)
+
+    def _set_all(self, group: str, values: Mapping[str, Any]) -> list[str]:
+        """Set all or, when one is refused, none; what to say of each. Raises IsadminError."""
+        get, put = self.get_group_getter(group), self.get_group_setter(group)
+        before: dict[str, Any] = {}
+        said = []
+        try:
+            for name, value in values.items():
+                old = get(name)
+                put(name, value)
+                before[name] = old
+                secret = self.is_secret(group, name)
+                shown = ("set" if value else "empty") if secret else f"'{self.shown_value(group, name)}'"
+                said.append(f"Parameter {name} is now {shown}.")
+        except IsadminError:
+            if group != GLOBAL:
+                for name, old in reversed(before.items()):
+                    with suppress(IsadminError):
+                        put(name, old)
+            raise
+        return said
 
     def _value_to_set(self, group: str, name: str, text: str) -> Any:
         """The value that a text means for a parameter. Raises UsageError, which shows no secret."""

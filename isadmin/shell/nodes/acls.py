@@ -252,9 +252,11 @@ class AclNode(ObjectNode):
         Displays the CHAP settings and the initiators that they are for.
         """
         super().ui_command_info()
+        wwns = [acl.wwn for acl in self.members]
+        self.shell.answer(**self.shell.answered, wwns=wwns)
         self.say("wwns:")
-        for acl in self.members:
-            self.say(acl.wwn)
+        for wwn in wwns:
+            self.say(wwn)
 
     def ui_getgroup_auth(self, name: str) -> str:
         return auth.read(f"{self.first.path}/auth", name)

@@ -115,6 +115,10 @@ class ObjectNode(LioNode):
         """
         Displays what this object is, one fact a line.
         """
-        for name, value in sorted(self.facts().items()):
-            hidden = name.endswith("password") and value and not self.shell.show_secrets
-            self.say(f"{name}: {MASK if hidden else value}")
+        facts = self.facts()
+        hidden = {name for name, value in facts.items() if name.endswith("password") and value}
+        if self.shell.show_secrets:
+            hidden = set()
+        self.shell.answer(facts={name: None if name in hidden else value for name, value in facts.items()})
+        for name, value in sorted(facts.items()):
+            self.say(f"{name}: {MASK if name in hidden else value}")

@@ -81,6 +81,7 @@ class FabricNode(ObjectNode):
         directory = f"{self.directory}/discovery_auth"
         write.load_fabric(self.fabric)
         if name == "enable":
+            value = {"True": 1, "False": 0}.get(str(value), value)  # as it is shown
             if value not in (0, 1):
                 raise UsageError(f"Cannot set enable to '{value}'", "it is 0 or 1")
             with attempting("Cannot set enable"):
@@ -159,10 +160,19 @@ class FabricNode(ObjectNode):
         Displays the types of names that targets of this fabric have, and what it can do.
         """
         fabric = self.fabric
+        ports = fabric.ports()
+        facts = {
+            "name": fabric.name,
+            "configfs": self.directory,
+            "wwn_types": fabric.wwn_types,
+            "wwns": ports,
+            "features": fabric.features,
+            "kernel_module": fabric.kernel_module,
+        }
+        self.shell.answer(facts=facts)
         self.say(f"Fabric module name: {fabric.name}")
         self.say(f"ConfigFS path: {self.directory}")
         self.say(f"Allowed WWN types: {', '.join(fabric.wwn_types)}")
-        ports = fabric.ports()
         if ports is not None:
             self.say(f"Allowed WWNs list: {', '.join(ports)}")
         self.say(f"Fabric module features: {', '.join(fabric.features)}")
@@ -180,6 +190,7 @@ class FabricNode(ObjectNode):
             ),
             "",
         )
+        self.shell.answer(of=f"fabric {self.fabric.name}", version=version or None)
         self.say(f"Target fabric module {self.fabric.name}: {version}".strip())
 
     def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:

@@ -206,6 +206,7 @@ class Root(Node):
         """
         Shows which isadmin this is.
         """
+        self.shell.answer(of="isadmin", version=__version__)
         self.say(f"isadmin version {__version__}")
 
     def ui_command_sessions(self, action: str = "list", sid: str | None = None) -> None:
@@ -238,6 +239,12 @@ class Root(Node):
         sessions = [one for one in all_sessions(self.lio) if sid is None or one.id == int(sid)]
         if not sessions and sid is not None:
             raise IsadminError(f"no session found with sid {int(sid)}")
+        if self.shell.as_json:
+            from isadmin.shell import output
+
+            detail = action == "detail"
+            self.shell.answer(sessions=[output.session(one, detail=detail) for one in sessions])
+            return
         if not sessions:
             self.say("(no open sessions)")
         for session in sessions:

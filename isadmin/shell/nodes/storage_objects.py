@@ -6,9 +6,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from isadmin.config import store
 from isadmin.errors import NoFileError
-from isadmin.lio import files, saved
+from isadmin.lio import files
 from isadmin.lio.attributes import Attribute
 from isadmin.lio.explain import attempting
 from isadmin.lio.objects import Info, StorageObject
@@ -68,6 +67,7 @@ class StorageObjectNode(ObjectNode):
         hba = so.path.rpartition("/")[0]
         with attempting("Cannot read the plugin's version"):
             version = Info(files.read(f"{hba}/hba_info")).word("version")
+        self.shell.answer(of=f"backstore {so.plugin}", version=version or None)
         self.say(f"Backstore plugin {so.plugin} {version}")
 
     def ui_command_saveconfig(self, savefile: str | None = None) -> None:
@@ -85,6 +85,9 @@ class StorageObjectNode(ObjectNode):
 
 def save_part(node: LioNode, so: StorageObject, savefile: str | None = None) -> Path:
     """Bring a saved configuration up to date for one storage object only; returns the file."""
+    from isadmin.config import store
+    from isadmin.lio import saved
+
     host = node.shell.host
     path = Path(savefile).expanduser() if savefile else host.savefile
     if path is None:
