@@ -48,7 +48,8 @@ class ActiveSession:
         """Octets of connections that are gone."""
 
     def refresh_paths(self) -> None:
-        """The nexus has other paths than before: rebuild fast_paths (in place: server.py's loop holds it)."""
+        """The nexus has other paths than before: rebuild fast_paths (in place: connection.py's loop holds
+        it)."""
         fast = self.fast_paths
         fast.clear()
         for number, path in self.nexus.paths.items():

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from isadmin.userspace import limits
+from isadmin.userspace.connection import Connection
 from isadmin.userspace.engine import Counters, LoginCounters, SessionFacts
 from isadmin.userspace.fullfeature import FullFeature
 from isadmin.userspace.iscsi.chap import ChallengeLedger, ChapSecrets
@@ -40,7 +42,7 @@ from isadmin.userspace.portals import Listener, Portals
 from isadmin.userspace.scsi.nexus import LunPath, Nexus
 from isadmin.userspace.scsi.sense import Status
 from isadmin.userspace.scsi.unit import LogicalUnit
-from isadmin.userspace.server import LOGIN_TICKS, MAX_RECV, Connection, Server
+from isadmin.userspace.server import Server
 from isadmin.userspace.sessions import ActiveSession
 from isadmin.userspace.storage import open_storage
 
@@ -327,7 +329,7 @@ class Target:
             raise LoginError(LoginStatus.NOT_FOUND, f"no target {identity.target} at this portal")
         if not tpg.enabled:
             raise LoginError(LoginStatus.SERVICE_UNAVAILABLE, "the target portal group is disabled")
-        connection.limit_login(tpg.attrib.get("login_timeout", LOGIN_TICKS))
+        connection.limit_login(tpg.attrib.get("login_timeout", limits.LOGIN_TICKS))
         acl = tpg.acls.get(identity.initiator)
         if acl is None and not tpg.attrib.get("generate_node_acls", 0):
             raise LoginError(LoginStatus.AUTHORIZATION_FAILURE, "no ACL for this initiator")
@@ -593,7 +595,7 @@ def _values(tpg: Tpg) -> dict[str, str]:
                 del values[name]
     name = "MaxRecvDataSegmentLength"
     if name in values:
-        values[name] = str(min(int(values[name]), MAX_RECV))
+        values[name] = str(min(int(values[name]), limits.MAX_RECV))
     return values
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from isadmin.userspace import model, server
+from isadmin.userspace import limits, model
 from tests.initiator import NONE, Closed, Initiator, Pdu
 from tests.userspace.rig import Rig
 from tests.userspace.test_target import eventually
@@ -180,7 +180,7 @@ def test_long_reads_come_in_bursts(rig: Rig) -> None:
 
 def test_reads_that_must_wait_for_the_disk(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They go to the pool, no more at once than allowed, and nothing behind them is lost."""
-    monkeypatch.setattr(server, "READ_AHEAD", 64 << 10)
+    monkeypatch.setattr(limits, "READ_AHEAD", 64 << 10)
     param = {"MaxRecvDataSegmentLength": "262144", "FirstBurstLength": "262144"}
     device = rig.file(tmp_path / "disk", SIZE)
     tpg = rig.serve(device, param=param)
@@ -525,7 +525,7 @@ def test_random_bytes_after_a_login(rig: Rig) -> None:
 
 
 def test_a_silent_initiator_is_pinged_and_then_dropped(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "TICK", 0.02)
+    monkeypatch.setattr(limits, "TICK", 0.02)
     tpg = rig.serve(rig.ramdisk(SIZE), generate_node_acls=0)
     rig.acl(tpg, "iqn.2003-01.org.test:dead", nopin_timeout=3, nopin_response_timeout=5)
     with rig.login(tpg, name="iqn.2003-01.org.test:dead") as initiator:
@@ -541,14 +541,14 @@ def test_a_silent_initiator_is_pinged_and_then_dropped(rig: Rig, monkeypatch: py
 
 
 def test_no_login_in_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "TICK", 0.01)
+    monkeypatch.setattr(limits, "TICK", 0.01)
     tpg = rig.serve(rig.ramdisk(SIZE))
     with rig.login(tpg, login=False) as initiator, pytest.raises(Closed):
         initiator.receive()
 
 
 def test_write_data_that_never_comes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "TICK", 0.02)
+    monkeypatch.setattr(limits, "TICK", 0.02)
     tpg = rig.serve(rig.ramdisk(SIZE), generate_node_acls=0)
     acl = rig.acl(
         tpg, "iqn.2003-01.org.test:slow", dataout_timeout=2, dataout_timeout_retries=1, nopin_timeout=0
@@ -560,13 +560,13 @@ def test_write_data_that_never_comes(rig: Rig, monkeypatch: pytest.MonkeyPatch) 
         assert initiator.receive().opcode == 0x31
         with pytest.raises(Closed):
             initiator.receive()
-    eventually(lambda: rig.target.server.budget == server.WRITE_BUDGET)
+    eventually(lambda: rig.target.server.budget == limits.WRITE_BUDGET)
 
 
 def test_an_initiator_that_reads_nothing_is_held_back_and_then_dropped(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "TICK", 0.05)
+    monkeypatch.setattr(limits, "TICK", 0.05)
     tpg = rig.serve(rig.ramdisk(SIZE), generate_node_acls=0)
     names = ["iqn.2003-01.org.test:deaf", "iqn.2003-01.org.test:good"]
     for name in names:
@@ -584,14 +584,14 @@ def test_an_initiator_that_reads_nothing_is_held_back_and_then_dropped(
         for _ in range(5):
             good.ready()
             assert alive(good)
-            assert sum(len(part) for part in held._out) < 2 * server.ARENA
+            assert sum(len(part) for part in held._out) < 2 * limits.ARENA
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10, "KiB"
         eventually(lambda: held.closed)
 
 
 def test_writes_wait_for_the_budget_in_turn(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """More write data than may be collected at once: the first R2Ts go out, the others wait, all end well."""
-    monkeypatch.setattr(server, "WRITE_BUDGET", 256 << 10)
+    monkeypatch.setattr(limits, "WRITE_BUDGET", 256 << 10)
     tpg = rig.serve(rig.ramdisk(SIZE))
     rig.target.server.budget = 256 << 10
     size = 128 << 10

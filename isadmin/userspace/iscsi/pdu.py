@@ -2,7 +2,7 @@
 
 Every PDU is one small class with one precompiled layout (RFC 7143 section 11). `decode` looks the class up by
 opcode; `frame` finds the next whole PDU in a buffer. READ and WRITE commands do not come through here in the
-full-feature phase: server.py unpacks header and CDB with `COMMAND` in one step.
+full-feature phase: connection.py unpacks header and CDB with `COMMAND` in one step.
 """
 
 from __future__ import annotations

@@ -1,0 +1,560 @@
+"""SCSI commands of one connection, from their PDU to their answer.
+
+A command becomes a Task: it is admitted by scsi.dispatch, collects its data, waits its turn at the unit's
+gate, is performed (in the thread pool if it would block), and is answered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from isadmin.userspace.iscsi.codes import (
+    IMMEDIATE,
+    RESERVED_TAG,
+    CommandFlag,
+    Opcode,
+    RejectReason,
+    ResponseFlag,
+    TaskAttribute,
+)
+from isadmin.userspace.iscsi.errors import DataError, ProtocolError
+from isadmin.userspace.iscsi.pdu import DATA_IN, DATA_OUT, R2T, SCSI_RESPONSE, Pdu, Reject, ScsiCommand
+from isadmin.userspace.iscsi.session import Transfer
+from isadmin.userspace.scsi import dispatch
+from isadmin.userspace.scsi.command import Command
+from isadmin.userspace.scsi.nexus import lun_number
+from isadmin.userspace.scsi.sense import Asc, CheckCondition, SenseKey
+from isadmin.userspace.sessions import ActiveSession, count
+
+if TYPE_CHECKING:
+    from isadmin.userspace.connection import Connection
+
+log = logging.getLogger("isadmin.userspace")
+
+DIRECT = 4096
+"""From this many missing bytes on, a Data-Out segment is received straight into its place."""
+
+_DATA_IN_FIRST = Opcode.DATA_IN << 24
+_RESPONSE_FIRST = Opcode.SCSI_RESPONSE << 24
+
+
+class Task:
+    """One SCSI command from its PDU to its answer."""
+
+    __slots__ = (
+        "aborted",
+        "buffer",
+        "command",
+        "expected",
+        "flags",
+        "full",
+        "gated",
+        "itt",
+        "lun",
+        "numbered",
+        "on_end",
+        "over",
+        "pooled",
+        "reading",
+        "reserved",
+        "stalled",
+        "transfer",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        full: Commands,
+        command: Command,
+        flags: int,
+        lun: int,
+        itt: int,
+        expected: int,
+        *,
+        numbered: bool,
+    ) -> None:
+        self.full = full
+        self.command = command
+        self.flags = flags
+        self.lun = lun
+        """The LUN field, as 8 bytes big-endian."""
+        self.itt = itt
+        self.expected = expected
+        """Expected data transfer length, bytes."""
+        self.numbered = numbered
+        """It took a CmdSN, so that it counts against the command window."""
+        self.transfer: Transfer | None = None
+        self.buffer: bytearray | bytes = b""
+        self.reserved = 0
+        """Bytes of the server's write budget."""
+        self.waiting = False
+        """For the budget."""
+        self.reading = 0
+        """Bytes counted in connection.reading."""
+        self.stalled = 0
+        """Ticks since the last write data that it waits for."""
+        self.gated = False
+        """At the unit's gate, or past it."""
+        self.pooled = False
+        """In a pool thread."""
+        self.aborted = False
+        self.over = False
+        self.on_end: list[Callable[[], None]] = []
+        """Who waits for an aborted task to be really over."""
+
+
+class Commands:
+    """The SCSI commands of one connection in full-feature phase."""
+
+    __slots__ = (
+        "_next_ttt",
+        "active",
+        "connection",
+        "max_burst",
+        "max_xmit",
+        "paths",
+        "server",
+        "session",
+        "tasks",
+    )
+
+    def __init__(self, connection: Connection, active: ActiveSession, max_xmit: int) -> None:
+        self.connection = connection
+        self.server = connection.server
+        self.active = active
+        self.session = active.session
+        self.paths = active.fast_paths
+        self.max_xmit = max_xmit
+        """The longest data segment the initiator takes on this connection."""
+        self.max_burst = active.session.parameters.max_burst_length
+        self.tasks: dict[int, Task] = {}
+        self._next_ttt = 1
+
+    # PDUs out
+
+    def _send(self, pdu: Pdu) -> None:
+        self.connection.send_pdu(pdu.header(), pdu.data)
+
+    def _status_numbers(self) -> tuple[int, int, int]:
+        """StatSN, ExpCmdSN and MaxCmdSN of an answer that advances StatSN."""
+        connection, session = self.connection, self.session
+        stat_sn = connection.stat_sn
+        connection.stat_sn = stat_sn + 1 & 0xFFFFFFFF
+        return stat_sn, session.exp_cmd_sn, session.advance_window(self.server.pressed)
+
+    def _numbers(self) -> tuple[int, int, int]:
+        """The same for a PDU that does not advance StatSN."""
+        session = self.session
+        return self.connection.stat_sn, session.exp_cmd_sn, session.advance_window(self.server.pressed)
+
+    def send_reject(self, reason: RejectReason, header: bytes) -> None:
+        self._send(Reject(reason, *self._status_numbers(), data=header))
+
+    # Commands in
+
+    def _scsi_command(self, header: bytes, data: memoryview, ahs: bytes) -> None:
+        _, flags, _, _, lun, itt, expected, _, _, cdb = ScsiCommand.layout.unpack(header)
+        session = self.session
+        if session.discovery:
+            raise ProtocolError("a SCSI command in a discovery session")
+        if itt in self.tasks:
+            self.send_reject(RejectReason.TASK_IN_PROGRESS, header)
+            return
+        parameters = session.parameters
+        immediate = len(data)
+        final = bool(flags & CommandFlag.FINAL)
+        writes = bool(flags & CommandFlag.WRITE)
+        if immediate and not (writes and parameters.immediate_data):
+            raise ProtocolError("immediate data where none is allowed")
+        if not final and not (writes and not parameters.initial_r2t):
+            raise ProtocolError("unsolicited data announced where none is allowed")
+        if ahs:
+            cdb += _extended_cdb(ahs)
+        number = lun_number(lun.to_bytes(8, "big"))
+        command = dispatch.admit(self.active.nexus, number, cdb, expected if writes else 0)
+        numbered = not header[0] & IMMEDIATE
+        task = Task(self, command, flags, lun, itt, expected, numbered=numbered)
+        if numbered:
+            session.outstanding += 1
+        wanted = 0 if command.done else command.data_out_length
+        length = min(wanted, expected) if writes else 0
+        if flags & 7 in (TaskAttribute.ORDERED, TaskAttribute.HEAD_OF_QUEUE):
+            command.exclusive = command.exclusive or flags & 7 == TaskAttribute.ORDERED
+        if immediate >= length and final:
+            command.data_out = bytes(data[:length]) if length else None
+            self._start(task)
+            return
+        self.tasks[itt] = task
+        task.transfer = transfer = Transfer(
+            length=length,
+            expected=expected,
+            immediate=immediate,
+            first_burst=parameters.first_burst_length,
+            more_unsolicited=not final,
+        )
+        held = transfer.unsolicited_end if transfer.unsolicited_open else immediate
+        task.buffer = bytearray(max(held, 0) if transfer.length > held else transfer.length)
+        keep = min(immediate, len(task.buffer))
+        task.buffer[:keep] = data[:keep]
+        self._ask(task)
+
+    def _ask(self, task: Task) -> None:
+        """Send the R2Ts that a task may send now; the first one needs the whole buffer."""
+        transfer = task.transfer
+        assert transfer is not None
+        if transfer.complete:
+            self._collected(task)
+            return
+        if task.waiting or transfer.unsolicited_open:
+            return
+        if len(task.buffer) < transfer.length:
+            if not self.server.reserve(transfer.length, partial(self._granted, task, transfer)):
+                task.waiting = True
+                return
+            self._enlarge(task, transfer)
+        parameters = self.session.parameters
+        while (r2t := transfer.next_r2t(self.max_burst, parameters.max_outstanding_r2t)) is not None:
+            offset, length = r2t
+            ttt = self._new_tag()
+            self._send(R2T(task.lun, task.itt, ttt, *self._numbers(), transfer.r2t_sn, offset, length))
+            transfer.sent_r2t(ttt, offset, length)
+
+    def _granted(self, task: Task, transfer: Transfer) -> None:
+        task.waiting = False
+        if task.over or self.connection.closed:
+            # It no longer wants what it waited for.
+            self.server.loop.call_soon(self.server.release, transfer.length)
+            return
+        self._enlarge(task, transfer)
+        self._ask(task)
+        self.server.flush_soon(self.connection)
+
+    def _enlarge(self, task: Task, transfer: Transfer) -> None:
+        task.reserved = transfer.length
+        first = task.buffer
+        task.buffer = self.server.take_buffer(transfer.length)
+        memoryview(task.buffer)[: len(first)] = first
+
+    def _new_tag(self) -> int:
+        ttt = self._next_ttt
+        self._next_ttt = ttt + 1 if ttt < RESERVED_TAG - 1 else 1
+        return ttt
+
+    def _take_data(self, header: bytes, data: memoryview) -> None:
+        """A whole Data-Out PDU."""
+        _, flags, _, _, _, itt, ttt, _, _, _, data_sn, offset = DATA_OUT.unpack_from(header)
+        task = self.tasks.get(itt)
+        if task is None:
+            log.debug("data for no command from %s is dropped", self.connection.peer)
+            return
+        transfer = task.transfer
+        assert transfer is not None
+        length = len(data)
+        if not self._accept(task, transfer, ttt, offset, length, data_sn, flags):
+            return
+        keep = min(length, len(task.buffer) - offset)
+        if keep > 0:
+            memoryview(task.buffer)[offset : offset + keep] = data[:keep]
+        self._ask(task)
+
+    def _accept(
+        self, task: Task, transfer: Transfer, ttt: int, offset: int, length: int, data_sn: int, flags: int
+    ) -> bool:
+        """Take note of a Data-Out PDU. False when it does not fit its sequence: the command has ended."""
+        task.stalled = 0
+        try:
+            transfer.accept(ttt, offset, length, data_sn, bool(flags & 0x80))
+        except DataError as error:
+            log.info("command from %s failed: %s", self.connection.peer, error)
+            task.command.check(
+                CheckCondition(SenseKey.ABORTED_COMMAND, Asc.PROTOCOL_SERVICE_CRC_ERROR), descriptor=False
+            )
+            self._finish(task)
+            return False
+        return True
+
+    def data_out(self, view: memoryview, position: int, end: int) -> int:
+        """The Data-Out PDU at `position` of a receive buffer, without digests; the position after it, or -1
+        while too little of it is there. A long segment that is not whole yet is received straight into the
+        command's buffer from here on."""
+        fields: tuple[int, ...] = DATA_OUT.unpack_from(view, position)
+        _, flags, _, lengths, _, itt, ttt, _, _, _, data_sn, offset = fields
+        if lengths >> 24 or lengths > self.active.max_recv:
+            raise ProtocolError("a Data-Out PDU that is too long")
+        start = position + 48
+        stop = start + (lengths + 3 & ~3)
+        whole = stop <= end
+        task = self.tasks.get(itt)
+        if not whole and (lengths & 3 or stop - end < DIRECT or task is None):
+            return -1
+        if task is None:
+            log.debug("data for no command from %s is dropped", self.connection.peer)
+            return stop
+        transfer = task.transfer
+        assert transfer is not None
+        if not whole and offset + lengths > len(task.buffer):
+            return -1
+        if not self._accept(task, transfer, ttt, offset, lengths, data_sn, flags):
+            return stop if whole else -1
+        if whole:
+            keep = min(lengths, len(task.buffer) - offset)
+            if keep > 0:
+                memoryview(task.buffer)[offset : offset + keep] = view[start : start + keep]
+            self._ask(task)
+            return stop
+        here = end - start
+        place = memoryview(task.buffer)[offset : offset + lengths]
+        place[:here] = view[start:end]
+        self.connection.receive_into(place[here:], lambda: self._arrived(task))
+        return end
+
+    def _arrived(self, task: Task) -> None:
+        if not task.over:
+            self._ask(task)
+
+    def _collected(self, task: Task) -> None:
+        """All data is here."""
+        transfer = task.transfer
+        assert transfer is not None
+        if not task.command.done:
+            task.command.data_out = memoryview(task.buffer)[: transfer.length]
+        self._start(task)
+
+    def _start(self, task: Task) -> None:
+        """Perform it as soon as the unit's gate lets it through."""
+        command = task.command
+        if command.done:
+            self._finish(task)
+            return
+        if command.delay:
+            delay, command.delay = command.delay, 0.0
+            self.tasks[task.itt] = task
+            self.server.loop.call_later(delay, self._start_late, task)
+            return
+        if command.found is None:
+            self._perform(task)
+            return
+        task.gated = True
+        if command.unit.gate.enter(command):
+            self._perform(task)
+        else:
+            self.tasks[task.itt] = task
+            self.server.parked[command] = task
+
+    def _start_late(self, task: Task) -> None:
+        if not task.over and not self.connection.closed:
+            self._start(task)
+            self.server.flush_soon(self.connection)
+
+    def _perform(self, task: Task) -> None:
+        command = task.command
+        if not command.blocking:
+            _carry_out(command)
+            self._performed(task)
+            return
+        if _carried_out_now(command):
+            self._performed(task)
+            return
+        if not task.over:
+            self.tasks[task.itt] = task
+        task.pooled = True
+        task.reading = task.expected if task.flags & CommandFlag.READ else 0
+        self.connection.reading += task.reading
+        self.server.submit(lambda: _carry_out(command), lambda: self._performed_in_pool(task))
+
+    def _performed_in_pool(self, task: Task) -> None:
+        task.pooled = False
+        connection = self.connection
+        connection.reading -= task.reading
+        self._performed(task)
+        self.server.flush_soon(connection)
+        if task.reading and connection.paused:
+            self.server.loop.call_soon(connection.go_on)
+
+    def _performed(self, task: Task) -> None:
+        command = task.command
+        if not command.done:
+            # A further step.
+            if command.early:
+                self._answer_early(task)
+            self._perform(task)
+            return
+        self.leave_gate(task)
+        self._finish(task)
+
+    def _answer_early(self, task: Task) -> None:
+        """The command is answered before it is done; it goes on without its tag."""
+        task.command.early = False
+        if not task.aborted and not self.connection.closed:
+            self._respond(task, task.command.status, b"", task.expected - task.command.data_out_length)
+        task.aborted = True
+        self.forget(task)
+
+    def leave_gate(self, task: Task) -> None:
+        """The task is past its unit's gate no more; let those through that waited for it."""
+        if not task.gated:
+            return
+        task.gated = False
+        gate = task.command.unit.gate
+        parked = self.server.parked.pop(task.command, None)
+        self._let_through(gate.leave(task.command) if parked is None else gate.drop(task.command))
+
+    def _let_through(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            task = self.server.parked.pop(command)
+            task.full._perform(task)
+            self.server.flush_soon(task.full.connection)
+
+    # Answers
+
+    def _finish(self, task: Task) -> None:
+        """Answer a command that is done, unless it was aborted."""
+        aborted = task.aborted
+        self.forget(task)
+        if aborted or self.connection.closed:
+            return
+        command = task.command
+        data = command.data_in
+        if isinstance(data, list):
+            data = data[0] if len(data) == 1 else b"".join(data)
+        expected_in = task.expected if task.flags & CommandFlag.READ else 0
+        length = len(data)
+        if command.found is not None and (length or command.data_out):
+            count(command.found, 0, length, command.data_out_length if command.data_out else 0)
+        if length and expected_in and not command.status:
+            self.send_data_in(task.itt, data, min(length, expected_in), task.expected - length)
+            return
+        if task.flags & CommandFlag.WRITE and not task.flags & CommandFlag.READ:
+            moved = length or command.data_out_length
+        else:
+            moved = length
+        self._respond(task, command.status, command.sense, task.expected - moved)
+
+    def _respond(self, task: Task, status: int, sense: bytes, short: int) -> None:
+        """A SCSI Response; short: expected bytes that were not moved, negative for bytes that did not fit."""
+        flags = int(ResponseFlag.FINAL)
+        if short > 0:
+            flags |= ResponseFlag.UNDERFLOW
+        elif short < 0:
+            flags |= ResponseFlag.OVERFLOW
+        segment = len(sense).to_bytes(2, "big") + sense if sense else b""
+        stat_sn, exp_cmd_sn, max_cmd_sn = self._status_numbers()
+        header = SCSI_RESPONSE.pack(
+            _RESPONSE_FIRST | flags << 16 | status,
+            len(segment), 0, task.itt, 0, stat_sn, exp_cmd_sn, max_cmd_sn, 0, 0, abs(short),
+        )  # fmt: skip
+        self.connection.send_pdu(header, segment)
+
+    def send_data_in(self, itt: int, data: bytes | bytearray | memoryview, length: int, short: int) -> None:
+        """Data-In PDUs; the last one carries the status GOOD (section 11.7.3). short: see _respond."""
+        connection, session = self.connection, self.session
+        view = data if length <= self.max_xmit and length == len(data) else memoryview(data)
+        offset = data_sn = 0
+        burst = self.max_burst
+        while True:
+            segment = min(self.max_xmit, length - offset, burst)
+            burst -= segment
+            last = offset + segment == length
+            flags = 0
+            if last or not burst:
+                flags = int(ResponseFlag.FINAL)
+                burst = self.max_burst
+            stat_sn = residual = 0
+            if last:
+                flags |= ResponseFlag.STATUS
+                if short:
+                    flags |= ResponseFlag.UNDERFLOW if short > 0 else ResponseFlag.OVERFLOW
+                    residual = abs(short)
+                stat_sn, exp_cmd_sn, max_cmd_sn = self._status_numbers()
+            else:
+                exp_cmd_sn, max_cmd_sn = session.exp_cmd_sn, session.max_cmd_sn
+            header = DATA_IN.pack(
+                _DATA_IN_FIRST | flags << 16,
+                segment, 0, itt, RESERVED_TAG, stat_sn, exp_cmd_sn, max_cmd_sn,
+                data_sn, offset, residual,
+            )  # fmt: skip
+            whole = segment == len(data)
+            connection.send_pdu(header, data if whole else view[offset : offset + segment])
+            if last:
+                return
+            offset += segment
+            data_sn += 1
+
+    def forget(self, task: Task) -> None:
+        """The task is over: what it held is free again."""
+        task.over = True
+        if self.tasks.get(task.itt) is task:
+            del self.tasks[task.itt]
+        if task.numbered:
+            task.numbered = False
+            self.session.outstanding -= 1
+        if task.reserved:
+            size, task.reserved = task.reserved, 0
+            buffer, task.buffer = task.buffer, b""
+            # What was aborted may still be received into, or worked on.
+            if not task.aborted and isinstance(buffer, bytearray):
+                self.server.return_buffer(buffer)
+            self.server.release(size)
+        if task.on_end:
+            waiting, task.on_end = task.on_end, []
+            for callback in waiting:
+                callback()
+
+    def abort(self, task: Task) -> bool:
+        """End a task without an answer. Whether it is over: what runs in the pool goes on (see on_end)."""
+        task.aborted = True
+        if task.pooled:
+            return False
+        self.leave_gate(task)
+        self.forget(task)
+        return True
+
+    def answer_aborted(self, task: Task, status: int) -> None:
+        """Tell the initiator that somebody else's task management ended its command."""
+        self._respond(task, status, b"", task.expected)
+        self.server.flush_soon(self.connection)
+
+
+_READS = frozenset((0x08, 0x28, 0xA8, 0x88))
+_READS_AND_WRITES = _READS | {0x0A, 0x2A, 0xAA, 0x8A}
+
+
+def _carried_out_now(command: Command) -> bool:
+    """Carry out a READ or WRITE here and now if the page cache lets it: the pool costs more than the I/O."""
+    opcode, unit = command.operation.opcode, command.unit
+    if command.fua or opcode not in _READS_AND_WRITES:
+        return False
+    offset, length = command.lba << unit.block_shift, command.blocks << unit.block_shift
+    if opcode in _READS:
+        data = unit.storage.read_now(offset, length)
+        if data is None:
+            return False
+        command.data_in = data
+    else:
+        out = command.data_out
+        if out is None or len(out) != length or not unit.storage.write_now(offset, out):
+            return False
+    command.work = None
+    command.done = True
+    return True
+
+
+def _carry_out(command: Command) -> None:
+    """dispatch.perform; an error of our own becomes the command's, never the daemon's."""
+    try:
+        dispatch.perform(command)
+    except Exception:
+        log.exception("command 0x%02x failed", command.cdb[0])
+        condition = CheckCondition(SenseKey.HARDWARE_ERROR, Asc.INTERNAL_TARGET_FAILURE)
+        command.check(condition, descriptor=False)
+
+
+def _extended_cdb(ahs: bytes) -> bytes:
+    """The part of a CDB beyond 16 bytes (section 11.2.2.3), without its padding."""
+    length = int.from_bytes(ahs[:2], "big")
+    if ahs[2] != 1 or length < 1 or length + 3 > len(ahs):
+        raise ProtocolError("an additional header segment that is not understood")
+    return ahs[4 : 3 + length]

@@ -1,0 +1,27 @@
+"""Sizes and times that keep the userspace target's memory and patience bounded."""
+
+RECEIVE_BUFFER = 1 << 20
+RECEIVE = 512 << 10
+"""Bytes of one receive; the rest of the buffer is for what was held back before it."""
+MAX_RECV = 256 << 10
+"""The longest data segment we take, whatever param/MaxRecvDataSegmentLength says: a whole PDU must fit into
+the receive buffer beside another one's beginning."""
+ARENA = 4 << 20
+"""Bytes of the buffer that reads of one wake-up go through."""
+DIRECT = 16 << 10
+"""From this many missing bytes on, the rest of a PDU is received straight into its place."""
+BUFFERS_KEPT = 16 << 20
+"""Bytes of buffers kept for use again."""
+FLUSH_AT = 256 << 10
+"""Bytes of answers after which a wake-up sends before it goes on."""
+MAX_IOV = 1024
+"""Buffers of one sendmsg: IOV_MAX of Linux."""
+WRITE_BUDGET = 128 << 20
+"""Bytes of write data that all commands together may be collecting; the others wait for their R2T."""
+READ_AHEAD = 4 << 20
+"""Bytes that the thread pool may be reading for one connection; it is not read from meanwhile."""
+TICK = 1.0
+"""Seconds between looks at idle and stalled connections."""
+LOGIN_TICKS = 15
+"""Ticks in which a login must be complete, unless the TPG's login_timeout says otherwise."""
+POOL_THREADS = 16
