@@ -9,26 +9,22 @@ given        any directory `target`        $ISADMIN_STATE_DIR, else only files n
 
 from __future__ import annotations
 
-import fcntl
 import os
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from isadmin.errors import IsadminError, LockedError, NoTargetError, PermissionDeniedError
-from isadmin.lio import files
+from isadmin.errors import NoTargetError, PermissionDeniedError
+from isadmin.lio import files, locks
 from isadmin.lio.objects import Lio, lio_at
 from isadmin.userspace import control
 
 KERNEL = Path("/sys/kernel/config/target")
 KERNEL_STATE = (Path("/etc/target"), Path("/etc/rtslib-fb-target"))
 SAVEFILE = "saveconfig.json"
-LOCK_POLL = 0.05
-"""Seconds between two tries for a lock that somebody else holds."""
+TARGETCLI_LOCK = Path("/run/targetcli.lock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,49 +95,26 @@ class Host:
         return self.kind == "kernel" and _filesystem_of(self.path) == "configfs"
 
     @contextmanager
-    def lock(self, seconds: float) -> Iterator[None]:
+    def lock(self, seconds: float, waiting: locks.Waiting | None = None) -> Iterator[None]:
         """Hold the right to change this target; other processes that want to, wait. Held for one command.
 
-        Raises LockedError, naming the holder, if another process has it for longer than `seconds`.
+        targetcli's lock is held too: targetcli has it from its start to its end. `waiting` is told whom
+        this waits for when it takes long. Raises LockedError, naming the holder, after `seconds`.
         """
-        file = self.runtime / f"change-{self.path.stat().st_dev:x}.lock"
-        descriptor = _take(file, time.monotonic() + seconds)
-        try:
+        clock = locks.Clock(seconds, waiting)
+        with ExitStack() as held:
+            file = self.runtime / f"change-{self.path.stat().st_dev:x}.lock"
+            held.enter_context(locks.own(file, clock))
+            other = self._targetcli_lock()
+            if other is not None:
+                held.enter_context(locks.shared(other, clock))
             yield
-        finally:
-            # Removed while still held: whoever waits for this file finds it gone and makes a new one.
-            with suppress(FileNotFoundError):
-                file.unlink()
-            os.close(descriptor)
 
-
-def _take(file: Path, deadline: float) -> int:
-    """An open descriptor of the lock file, locked."""
-    while True:
-        try:
-            file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        except PermissionError as error:
-            raise PermissionDeniedError(f"Cannot lock {file}: {error.strerror}", "run as root") from error
-        except OSError as error:
-            raise IsadminError(f"Cannot lock {file}: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if file.stat().st_ino == os.fstat(descriptor).st_ino:
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()} {Path(sys.argv[0]).name}\n".encode(), 0)
-                return descriptor
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-        holder = os.pread(descriptor, 200, 0).decode(errors="replace").split()
-        os.close(descriptor)
-        if time.monotonic() >= deadline:
-            who = f"{holder[1]} (pid {holder[0]})" if len(holder) == 2 else "another process"
-            raise LockedError(f"{who} is changing the configuration", "try again when it is done")
-        time.sleep(LOCK_POLL)
+    def _targetcli_lock(self) -> Path | None:
+        """The lock of a targetcli that works on this target; under `exec` that is one of the daemon's."""
+        if self.kind == "userspace":
+            return self.runtime / TARGETCLI_LOCK.name
+        return TARGETCLI_LOCK if self.kind == "kernel" else None
 
 
 def _no_module(name: str) -> None:

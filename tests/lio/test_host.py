@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from isadmin.errors import LockedError, NoTargetError, PermissionDeniedError
-from isadmin.lio import host
+from isadmin.lio import host, locks
 from isadmin.lio.host import Host
 from isadmin.userspace import control
 
@@ -113,7 +114,7 @@ def test_the_lock_of_a_dead_process_is_no_lock(target: Path) -> None:
 
 
 def test_many_at_once_take_turns(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "LOCK_POLL", 0.001)
+    monkeypatch.setattr(locks, "POLL", 0.001)
     chosen = host.given(target)
     inside: list[int] = []
     most: list[int] = []
@@ -131,6 +132,50 @@ def test_many_at_once_take_turns(target: Path, monkeypatch: pytest.MonkeyPatch) 
     for thread in threads:
         thread.join()
     assert most == [1] * 50
+
+
+HOLDER = """
+import fcntl, sys
+file = open(sys.argv[1], "w+")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", ["kernel", "userspace"])
+def test_targetclis_lock_is_waited_for_and_its_holder_named(
+    target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Literal["kernel", "userspace"]
+) -> None:
+    """targetcli holds it as long as it runs, and writes nothing into it."""
+    runtime = tmp_path / "run"
+    file = {"kernel": tmp_path / "targetcli.lock", "userspace": runtime / "targetcli.lock"}[kind]
+    runtime.mkdir()
+    monkeypatch.setattr(host, "TARGETCLI_LOCK", tmp_path / "targetcli.lock")
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    script = tmp_path / "targetcli"
+    script.write_text(HOLDER)
+    chosen = Host(kind, target, None, runtime)
+    with chosen.lock(0):
+        pass
+    with subprocess.Popen(
+        [sys.executable, str(script), str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(LockedError, match=rf"targetcli \(pid {holder.pid}\)"), chosen.lock(0):
+            pass
+        told: list[str] = []
+
+        def end(who: str) -> None:
+            told.append(who)
+            assert holder.stdin is not None
+            holder.stdin.close()
+
+        with chosen.lock(60, end):
+            assert told == [f"targetcli (pid {holder.pid})"]
+    assert file.exists()
+    assert not list(runtime.glob("change-*"))
 
 
 def test_rtslib_is_pointed_at_the_target_and_loads_no_module(target: Path) -> None:

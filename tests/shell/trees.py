@@ -41,7 +41,7 @@ class FakeHost:
         assert self.held
 
     @contextmanager
-    def lock(self, seconds: float) -> Iterator[None]:
+    def lock(self, seconds: float, waiting: Any = None) -> Iterator[None]:
         if self.busy:
             raise LockedError("x (pid 1) is changing the configuration")
         self.locked += 1
