@@ -1,20 +1,34 @@
-"""What every test shares: a network of its own, so that port 3260 is free and no traffic leaves the run."""
+"""What every test shares: a network of its own, so that port 3260 is free and no traffic leaves the run; and
+directories of the run's own where isadmin would use its user's."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
+import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.kernel.plugin"]
 
 CLONE_NEWNET = 0x40000000
 
+settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("any-machine")
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Move this process, and so every server and initiator it starts, into a fresh network namespace."""
+    """Leave the user's home alone; move this process, and so every server and initiator it starts, into a
+    fresh network namespace."""
+    home = tempfile.mkdtemp(prefix="isadmin-home-")
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        os.environ[name] = f"{home}/{name}"
     if os.geteuid() != 0 or config.getoption("kernel") == "host":
         # The kernel's initiator speaks to its daemon in the first network namespace alone.
         return
