@@ -156,8 +156,8 @@ def device_characteristics(path: LunPath) -> bytes:
     """SBC-3 6.6.5: whether the medium rotates, and what follows a SANITIZE."""
     body = bytearray(60)
     body[1] = 1 if path.unit.value("is_nonrot") else 0
-    # WABEREQ 01b: after SANITIZE BLOCK ERASE, which thin units have, reads work.
-    body[3] = 0x40 if path.unit.thin else 0
+    # WABEREQ 01b: after SANITIZE BLOCK ERASE, where that is offered, reads work.
+    body[3] = 0x40 if path.unit.erasable else 0
     return bytes(body)
 
 

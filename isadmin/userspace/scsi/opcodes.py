@@ -313,7 +313,7 @@ def _provisioning() -> Iterator[Operation]:
             WRITES | Flags.EXCLUSIVE,
             action=action,
             timeout=3600,
-            offered=(lambda unit: unit.thin) if handler is sanitize.block_erase else (lambda unit: True),
+            offered=(lambda unit: unit.erasable) if handler is sanitize.block_erase else (lambda unit: True),
         )
 
 

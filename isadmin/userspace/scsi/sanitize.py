@@ -25,7 +25,7 @@ def overwrite(command: Command) -> None:
 
 
 def block_erase(command: Command) -> None:
-    """Offered on thin provisioned units only: afterwards no block is mapped."""
+    """Offered on thin provisioned files only: afterwards no block is mapped."""
     if _list_length(command):
         raise invalid_field_in_cdb(7)
     command.scratch = _erase

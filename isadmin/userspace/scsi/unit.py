@@ -160,6 +160,11 @@ class LogicalUnit:
         return self.value("emulate_tpu") > 0 or self.value("emulate_tpws") > 0
 
     @property
+    def erasable(self) -> bool:
+        """SANITIZE BLOCK ERASE leaves no block mapped, and GET LBA STATUS can tell."""
+        return self.thin and self.storage.tells_holes
+
+    @property
     def dpo_fua(self) -> bool:
         """DPO and FUA mean something here (the DPOFUA bit of MODE SENSE)."""
         return self.volatile and self.value("emulate_fua_write") > 0 and self.value("emulate_dpo") > 0

@@ -41,6 +41,8 @@ class Storage(Protocol):
     """Block devices: 'name', 'major' and 'minor', as the kernel knows them. Empty for others."""
     discard_zeroes: bool
     """What was discarded reads as zeros."""
+    tells_holes: bool
+    """extent() tells holes from data."""
     read_only: bool
     blocking: bool
     """Whether read, write, flush, ... can wait for a device, so that they belong in a pool thread."""

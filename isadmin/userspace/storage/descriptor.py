@@ -75,6 +75,7 @@ class DescriptorStorage:
         "names",
         "read_flag",
         "read_only",
+        "tells_holes",
         "write_flag",
         "write_through",
     )
@@ -87,6 +88,7 @@ class DescriptorStorage:
         self.facts = facts
         self.names: Mapping[str, str] = {}
         self.discard_zeroes = False
+        self.tells_holes = False
         self.read_only = read_only
         self.write_through = not facts.write_cache
         self.read_flag = nowait_flag(fd)

@@ -35,6 +35,7 @@ class FileStorage(DescriptorStorage):
         super().__init__(fd, size, facts, read_only=False)
         self.regular = regular
         self.discard_zeroes = regular
+        self.tells_holes = regular
 
     @property
     def size(self) -> int:

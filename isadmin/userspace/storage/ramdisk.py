@@ -26,6 +26,7 @@ class _Memory:
     names: Mapping[str, str] = MappingProxyType({})
     blocking = False
     discard_zeroes = True
+    tells_holes = False
 
     def __init__(self, size: int) -> None:
         self._size = size

@@ -120,7 +120,7 @@ def test_device_characteristics_and_provisioning_follow_the_attributes() -> None
     assert thick.send("12 01 b1 00 08 00").good().hex() == "00b1003c" + "00010000"
     assert thick.send("12 01 b2 00 ff 00").good().hex() == "00b20004" + "00000000"
     thin = bench(is_nonrot=0, emulate_tpu=1, emulate_tpws=1, unmap_zeroes_data=1).initiator()
-    assert thin.send("12 01 b1 00 08 00").good().hex() == "00b1003c" + "00000040"
+    assert thin.send("12 01 b1 00 08 00").good().hex() == "00b1003c" + "00000000"
     assert thin.send("12 01 b2 00 ff 00").good().hex() == "00b20004" + "00e40200"
 
 

@@ -162,6 +162,15 @@ def test_lba_status_of_a_file_with_holes(file_world: Bench) -> None:
     assert status(disk, 8)[20] == 1
 
 
+def test_sanitize_block_erase_of_a_file(file_world: Bench) -> None:
+    disk = file_world.initiator()
+    assert disk.send("12 01 b1 00 08 00").good()[7] == 0x40
+    disk.send(cdb(0x8A, 0, BLOCKS), b"d" * BLOCKS * BLOCK).good()
+    disk.send("48 02 00 00 00 00 00 0000 00").good()
+    assert status(disk, 0).hex() == "00000014" + "00000000" + "0000000000000000" + "00000800" + "01000000"
+    assert disk.send(cdb(0x28, 0, 1)).good() == bytes(BLOCK)
+
+
 def test_sanitize_overwrite(disk: Initiator, world: Bench) -> None:
     pattern = bytes([0x01, 0, 2, 0]) + b"z" * BLOCK
     disk.send("48 01 00 00 00 00 00 0204 00", pattern).good()
@@ -171,8 +180,10 @@ def test_sanitize_overwrite(disk: Initiator, world: Bench) -> None:
 
 
 def test_a_unit_answers_little_while_it_is_sanitized(disk: Initiator, world: Bench) -> None:
-    command = dispatch.admit(disk.nexus, 0, bytes.fromhex("48820000000000000000"), 0)
+    command = dispatch.admit(disk.nexus, 0, bytes.fromhex("48810000000000000500"), 5)
     assert command.exclusive
+    assert command.data_out_length == 5
+    command.data_out = bytes([0x01, 0, 0, 1, 0])
     assert world.unit.gate.enter(command)
     dispatch.perform(command)
     assert command.early
