@@ -1,5 +1,5 @@
-"""What every test shares: a network of its own, so that port 3260 is free and no traffic leaves the run; and
-directories of the run's own where isadmin would use its user's."""
+"""What every test shares: a network of its own, so that port 3260 is free and no traffic leaves the run; and a
+directory of the run's own for preferences, where isadmin would use its user's."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     fresh network namespace."""
     home = tempfile.mkdtemp(prefix="isadmin-home-")
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
-    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
-        os.environ[name] = f"{home}/{name}"
+    os.environ["XDG_CONFIG_HOME"] = f"{home}/config"
     if os.geteuid() != 0 or config.getoption("kernel") == "host":
         # The kernel's initiator speaks to its daemon in the first network namespace alone.
         return
