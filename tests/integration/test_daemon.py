@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -132,8 +134,6 @@ def test_in_the_foreground_it_logs_to_standard_error_and_ends_at_sigterm(world: 
 
 
 def test_it_tells_systemd_when_it_is_ready(world: Userspace, tmp_path: Path) -> None:
-    import socket
-
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(tmp_path / "notify"))
         channel.settimeout(60)
@@ -146,13 +146,26 @@ def test_it_tells_systemd_when_it_is_ready(world: Userspace, tmp_path: Path) -> 
             assert channel.recv(4096) == b"STOPPING=1"
 
 
+TARGET = "iqn.2003-01.org.example:t1"
+WAITS_AFTER_RESTORING = """
+import atexit, pathlib, sys, time
+def wait():
+    go = pathlib.Path({go!r})
+    go.with_name("waiting").touch()
+    while not go.exists():
+        time.sleep(0.02)
+if "restoreconfig" in sys.orig_argv:
+    atexit.register(wait)
+"""
+
+
 @pytest.fixture(scope="module")
 def configuration(module_userspace: Userspace, module_tmp: Path) -> str:
     """A saved configuration of one disk on one portal."""
     lines = (
         f"/backstores/fileio create f1 {module_tmp}/f1.img 16M",
-        "/iscsi create iqn.2003-01.org.example:t1",
-        "/iscsi/iqn.2003-01.org.example:t1/tpg1/luns create /backstores/fileio/f1",
+        f"/iscsi create {TARGET}",
+        f"/iscsi/{TARGET}/tpg1/luns create /backstores/fileio/f1",
         "saveconfig",
     )
     done = module_userspace.isadmin(typed="\n".join(lines) + "\n")
@@ -177,7 +190,7 @@ class TestRestore:
         started = world.isadmin("userspace", "start")
         assert (started.returncode, started.stderr) == (0, "")
         assert str(saved) in started.stdout
-        assert (world.mount / "iscsi/iqn.2003-01.org.example:t1/tpgt_1/lun/lun_0").is_dir()
+        assert (world.mount / f"iscsi/{TARGET}/tpgt_1/lun/lun_0").is_dir()
         assert str(saved) in world.isadmin("userspace", "status").stdout
 
     def test_empty_does_not_restore(self, world: Userspace, saved: Path) -> None:
@@ -210,8 +223,31 @@ class TestRestore:
         started = world.isadmin("userspace", "start")
         assert started.returncode == 7
         assert str(world.mount) in started.stdout
-        assert (world.mount / "iscsi/iqn.2003-01.org.example:t1/tpgt_1/lun/lun_0").is_dir()
+        assert (world.mount / f"iscsi/{TARGET}/tpgt_1/lun/lun_0").is_dir()
         assert saved.read_bytes() == before
+
+    def test_no_portal_listens_before_all_is_restored(
+        self, world: Userspace, saved: Path, tmp_path: Path
+    ) -> None:
+        """A reconnecting initiator finds no listener, rather than a target that is not there yet."""
+        go = tmp_path / "go"
+        (tmp_path / "sitecustomize.py").write_text(WAITS_AFTER_RESTORING.format(go=str(go)))
+        environment = world.env | {"PYTHONPATH": str(tmp_path)}
+        with subprocess.Popen([*COMMAND, "userspace", "start"], env=environment) as start:
+            try:
+                portal = world.mount / f"iscsi/{TARGET}/tpgt_1/np/0.0.0.0:3260"
+                wait_until(lambda: go.with_name("waiting").exists(), "the restore to wait")
+                assert portal.is_dir()
+                assert (world.mount / f"iscsi/{TARGET}/tpgt_1/lun/lun_0").is_dir()
+                with socket.socket() as client:
+                    assert client.connect_ex(("127.0.0.1", 3260)) == errno.ECONNREFUSED
+                assert world.isadmin("userspace", "status").returncode == 3
+                assert start.poll() is None
+            finally:
+                go.touch()
+            assert start.wait(60) == 0
+        with socket.socket() as client:
+            assert client.connect_ex(("127.0.0.1", 3260)) == 0
 
 
 def test_without_fuse_one_line_names_what_to_install(world: Userspace) -> None:
