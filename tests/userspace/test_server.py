@@ -195,11 +195,8 @@ def test_reads_that_must_wait_for_the_disk(rig: Rig, tmp_path: Path, monkeypatch
     def send() -> None:
         for number, chunk in enumerate(chunks):
             lba = number * len(chunk) // 512
-            tags.append(
-                initiator.send_command(
-                    cdb(WRITE, lba, len(chunk) // 512), data_out=chunk, immediate_data=chunk
-                )
-            )
+            elsewhere = cdb(WRITE, lba + SIZE // 1024, len(chunk) // 512)
+            tags.append(initiator.send_command(elsewhere, data_out=chunk, immediate_data=chunk))
             for part in range(4):
                 at = lba + part * length // 512
                 tags.append(initiator.send_command(cdb(READ, at, length // 512), expected_in=length))
@@ -207,6 +204,7 @@ def test_reads_that_must_wait_for_the_disk(rig: Rig, tmp_path: Path, monkeypatch
     tags: list[int] = []
     with rig.login(tpg, keys={"FirstBurstLength": "262144"}) as initiator:
         initiator.ready()
+        assert initiator.write(0, b"".join(chunks)).status == 0
         (connection,) = rig.target.server.connections
         sender = threading.Thread(target=send)
         sender.start()
@@ -217,6 +215,8 @@ def test_reads_that_must_wait_for_the_disk(rig: Rig, tmp_path: Path, monkeypatch
             answers[pdu.itt] = pdu
             peak = max(peak, connection.reading)
         sender.join()
+        again = initiator.read(SIZE // 1024, 6 * 256)
+        assert again.data == b"".join(chunks)
     assert peak <= 96 << 10
     for number, chunk in enumerate(chunks):
         found = b"".join(answers[tags[number * 5 + 1 + part]].data for part in range(4))
