@@ -29,7 +29,10 @@ OUTPUT_CLOSED = 141
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: its spellings, what its value is called (None: it takes none), and its meaning."""
+    """One option: its spellings, what its value is called (None: it takes none), and its meaning.
+
+    A value called a|b is one of these words.
+    """
 
     names: tuple[str, ...]
     value: str | None
@@ -48,6 +51,7 @@ OPTIONS = (
     Option(("--configfs",), "DIR", "work on the target whose configfs directory is DIR"),
     Option(("--show-secrets",), None, "show CHAP secrets instead of ********"),
     Option(("-y", "--yes"), None, "do not ask to confirm"),
+    Option(("--output",), "text|json", "print results as text, or as JSON: one document a line"),
     Option(("--debug",), None, "show the traceback behind an error"),
 )
 """Every option; help, the manual and completions are made from this."""
@@ -60,6 +64,10 @@ class Call:
     flags: set[str] = field(default_factory=set)
     values: dict[str, str] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
+
+    @property
+    def json(self) -> bool:
+        return self.values.get("output") == "json"
 
 
 def read_arguments(arguments: Sequence[str]) -> Call:
@@ -90,6 +98,8 @@ def read_arguments(arguments: Sequence[str]) -> Call:
             if not rest:
                 raise UsageError(f"Option {name} needs a {option.value}")
             value = rest.pop(0)
+        if "|" in option.value and value not in option.value.split("|"):
+            raise UsageError(f"Option {name} is one of {option.value}, not '{value}'")
         call.values[option.key] = value
     call.words = rest
     return call
@@ -161,8 +171,8 @@ def _run(words: Sequence[str]) -> int:
     if "help" in call.flags:
         print(help_text())
         return 0
-    if "version" in call.flags or (call.words == ["version"] and not call.values):
-        print(f"isadmin version {__version__}")
+    if "version" in call.flags or (call.words == ["version"] and not call.values.keys() - {"output"}):
+        print(_version_document() if call.json else f"isadmin version {__version__}")
         return 0
     if "file" in call.values and call.words:
         raise UsageError(f"Both -f and a command: {call.words[0]}", "give one of them")
@@ -180,6 +190,12 @@ def _run(words: Sequence[str]) -> int:
     from isadmin.shell.repl import Repl
 
     return Repl(session, debug="debug" in call.flags).run()
+
+
+def _version_document() -> str:
+    from isadmin.shell import output
+
+    return output.line("version", "/", {"of": "isadmin", "version": __version__})
 
 
 def _session(call: Call) -> Session:
@@ -201,6 +217,7 @@ def _session(call: Call) -> Session:
         Bookmarks.of_user(),
         show_secrets="show-secrets" in call.flags,
         assume_yes="yes" in call.flags,
+        as_json=call.json,
     )
 
 

@@ -304,7 +304,9 @@ class Node(Groups):
         ========
         ls
         """
-        self.say(f"Status for {self.path}: {self.summary()[0]}")
+        summary, healthy = self.summary()
+        self.shell.answer(summary=summary, healthy=healthy)
+        self.say(f"Status for {self.path}: {summary}")
 
     def ui_command_exit(self) -> None:
         """

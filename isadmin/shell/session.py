@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
@@ -35,8 +35,8 @@ class Session:
     """What nodes call their shell.
 
     `host` is the target worked on, or how to find it; `show_secrets` and `assume_yes` are the options of
-    those names. `changed` is true while the target has changes of this session that are not in its saved
-    configuration. `exiting` ends the session.
+    those names; `as_json` makes each result a document of output.py. `changed` is true while the target
+    has changes of this session that are not in its saved configuration. `exiting` ends the session.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Session:
         err: TextIO | None = None,
         show_secrets: bool = False,
         assume_yes: bool = False,
+        as_json: bool = False,
         make_root: Callable[[Session], Node] | None = None,
     ) -> None:
         self._host = host
@@ -58,6 +59,9 @@ class Session:
         self.err = err or sys.stderr
         self.show_secrets = show_secrets
         self.assume_yes = assume_yes
+        self.as_json = as_json
+        self.answered: dict[str, object] = {}
+        self._said: list[str] = []
         self.changed = False
         self.exiting = False
         self.choose: Callable[[Node], str] | None = None
@@ -104,7 +108,17 @@ class Session:
     # What is printed
 
     def say(self, text: str = "") -> None:
-        """Print a result. Raises OutputClosedError when nobody reads it."""
+        """Print a result, or keep it for a document. Raises OutputClosedError when nobody reads it."""
+        if self.as_json:
+            self._said.append(text)
+        else:
+            self._print(text)
+
+    def answer(self, **facts: object) -> None:
+        """The running command's result as JSON has it, in place of all it says."""
+        self.answered = facts
+
+    def _print(self, text: str) -> None:
         try:
             self.out.write(f"{text}\n")
         except BrokenPipeError as error:
@@ -130,6 +144,11 @@ class Session:
 
     def show_tree(self, top: Node, depth: int | None) -> None:
         """Print the tree below a node."""
+        if self.as_json:
+            from isadmin.shell import output
+
+            self.answer(node=output.tree(top, depth))
+            return
         width = render.MAX_WIDTH
         if self.out.isatty():
             # A pseudo-terminal that nobody gave a size has none.
@@ -165,12 +184,29 @@ class Session:
             for node in nodes:
                 if everywhere:
                     self.say(f"[{node.path}]")
-                self._run_at(node, command)
+                with self._document(node, command) if self.as_json else nullcontext():
+                    self._run_at(node, command)
             self._flush()
         except (IsadminError, OutputClosedError):
             raise
         except Exception as error:  # a user is never shown a traceback unasked
             raise explain(f"{command.name} failed", error) from error
+
+    @contextmanager
+    def _document(self, node: Node, command: Command) -> Iterator[None]:
+        """Print one document of what a command answered, or else said; none if it failed without a word."""
+        from isadmin.shell import output
+
+        self.answered, self._said = {}, []
+        path, done = node.path, False
+        try:
+            yield
+            done = True
+        finally:
+            if done or self._said:
+                said: dict[str, object] = {"done": done, "messages": self._said}
+                facts = self.answered if done and self.answered else said
+                self._print(output.line(command.name, path, facts))
 
     def _run_at(self, node: Node, command: Command) -> None:
         locks = node.locks(command)
