@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.devices import LoopDevices
 from tests.integration.sandbox import Userspace
 from tests.integration.walk import contents
 
@@ -78,17 +78,26 @@ def test_deleting_a_lun_deletes_its_mappings_under_other_numbers(configured: Use
     assert contents(configured.mount) == before
 
 
-def test_a_second_target_beside_a_specific_portal_is_made_without_one(
-    userspace: Userspace, loop_devices: LoopDevices
-) -> None:
+def test_a_second_target_beside_a_specific_portal_is_made_without_one(configured: Userspace) -> None:
     lines = [
-        f"/iscsi create {TARGET}",
+        "set global default_portal=0.0.0.0:3260",
         f"{TPG}/portals delete 0.0.0.0 3260",
         f"{TPG}/portals create 127.0.0.1 3260",
         f"/iscsi create {OTHER}",
     ]
-    done = userspace.isadmin(typed="\n".join(lines) + "\n")
+    done = configured.isadmin(typed="\n".join(lines) + "\n")
     assert done.returncode == 0, done.stderr
     assert f"Default portal not created: 127.0.0.1:3260 in tpg1 of {TARGET}" in done.stdout
-    shown = userspace.isadmin(f"/iscsi/{OTHER}/tpg1/portals", "ls")
+    shown = configured.isadmin(f"/iscsi/{OTHER}/tpg1/portals", "ls")
     assert "[Portals: 0]" in shown.stdout
+
+
+def test_a_portal_that_cannot_listen_takes_its_target_back(configured: Userspace) -> None:
+    assert configured.isadmin(f"{TPG}/portals", "delete", "127.0.0.1", "3260").returncode == 0
+    before = contents(configured.mount)
+    with socket.create_server(("127.0.0.1", 3260)):
+        done = configured.isadmin("/iscsi", "create", "iqn.2003-01.org.linux-iscsi.test:t3")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "0.0.0.0:3260" in done.stderr
+    assert contents(configured.mount) == before
