@@ -227,38 +227,6 @@ class StorageObject:
             facts["hw_max_sectors"] = info.word("HwMaxSectors")
         return facts
 
-    def exports(self, lio: Lio) -> list[Lun]:
-        """The LUNs this storage object is exported as.
-
-        ALUA groups list their members, which spares the search; a list that fills a page may be cut, and
-        passthrough devices have none: then all LUNs are looked at.
-        """
-        info = self.info()
-        if info.word("Status") != "ACTIVATED":
-            return []
-        listed: list[Lun] = []
-        complete = self.alua_supported()
-        for group in self.port_groups():
-            members = group.member_paths()
-            complete = complete and len("\n".join(members)) < 3500
-            for member in members:
-                lun = _member(lio, member)
-                if lun is None:
-                    complete = False
-                elif (link := lun.link()) is not None and link[1] == self.path:
-                    listed.append(lun)
-        return listed if complete and listed else self._exports_by_search(lio)
-
-    def _exports_by_search(self, lio: Lio) -> list[Lun]:
-        return [
-            lun
-            for fabric in fabrics.FABRICS
-            for target in lio.targets(fabric)
-            for tpg in target.tpgs()
-            for lun in tpg.luns()
-            if (link := lun.link()) is not None and link[1] == self.path
-        ]
-
 
 class Info:
     """A storage object's info file: `key: value` pairs in running text."""
@@ -300,19 +268,6 @@ class PortGroup:
         """Its LUNs as LIO writes them: <fabric>/<wwn>/tpgt_<n>/lun_<n>. The list may be cut at a page."""
         text = files.read_or(f"{self.path}/members", "")
         return [line for line in re.split(r"[\n\0]+", text) if line]
-
-
-def _member(lio: Lio, path: str) -> Lun | None:
-    parts = path.split("/")
-    if len(parts) != 4:
-        return None
-    name, wwn, tpgt, lun = parts
-    try:
-        fabric = fabrics.fabric(name.lower())
-        target = Target(lio, fabric, fabric.wwn(wwn))
-        return Lun(Tpg(target, int(tpgt.removeprefix("tpgt_"))), int(lun.removeprefix("lun_")))
-    except (KeyError, ValueError):
-        return None
 
 
 class Target:

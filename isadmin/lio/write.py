@@ -22,6 +22,7 @@ from rtslib.utils import RTSLibError
 from isadmin.errors import IsadminError, UsageError
 from isadmin.lio import files
 from isadmin.lio.explain import attempting, explain
+from isadmin.lio.exports import exports_of
 from isadmin.lio.fabrics import Fabric
 from isadmin.lio.objects import (
     MAX_LUN,
@@ -175,7 +176,7 @@ def _hba_number(name: str) -> int | None:
 def delete_storage_object(lio: Lio, so: StorageObject) -> list[Lun]:
     """Delete it, first the LUNs it is exported as, which are returned. Files and devices keep their data."""
     with attempting(f"Could not delete storage object {so.name}"):
-        exports = so.exports(lio)
+        exports = exports_of(lio, so)
         for lun in exports:
             delete_lun(lun)
         for group in so.port_groups():

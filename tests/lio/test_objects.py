@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from isadmin.lio import files, sessions, snapshot
+from isadmin.lio import exports, files, sessions, snapshot
+from isadmin.lio.exports import exports_of
 from isadmin.lio.fabrics import fabric
 from isadmin.lio.objects import Info, Lio, MappedLun, NodeAcl, PortGroup, StorageObject, Tpg, lowest_free
 from tests.lio.kernel_tree import make_tree
@@ -76,23 +77,23 @@ def test_alua_of_passthrough_is_not_touched(everything: Lio) -> None:
 
 
 def test_exports_come_from_the_groups_members(everything: Lio, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(StorageObject, "_exports_by_search", None)
-    exports = so(everything, "fileio", "f1").exports(everything)
-    assert [(lun.tpg.target.wwn, lun.number) for lun in exports] == [(T1, 0)]
+    monkeypatch.setattr(exports, "_by_search", None)
+    found = exports_of(everything, so(everything, "fileio", "f1"))
+    assert [(lun.tpg.target.wwn, lun.number) for lun in found] == [(T1, 0)]
 
 
 def test_exports_of_passthrough_are_searched(everything: Lio) -> None:
-    exports = so(everything, "pscsi", "p1").exports(everything)
-    assert [(lun.tpg.target.wwn, lun.number) for lun in exports] == [(T1, 6)]
+    found = exports_of(everything, so(everything, "pscsi", "p1"))
+    assert [(lun.tpg.target.wwn, lun.number) for lun in found] == [(T1, 6)]
 
 
 def test_exports_in_several_fabrics(everything: Lio) -> None:
-    exports = so(everything, "ramdisk", "r1").exports(everything)
-    assert {lun.tpg.fabric.name for lun in exports} >= {"loopback", "vhost"}
+    found = exports_of(everything, so(everything, "ramdisk", "r1"))
+    assert {lun.tpg.fabric.name for lun in found} >= {"loopback", "vhost"}
 
 
 def test_not_exported(everything: Lio) -> None:
-    assert so(everything, "fileio", "f2").exports(everything) == []
+    assert exports_of(everything, so(everything, "fileio", "f2")) == []
 
 
 def test_portal_group(tpg: Tpg) -> None:

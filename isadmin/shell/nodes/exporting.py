@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from isadmin.errors import IsadminError, UsageError
+from isadmin.lio.exports import exports_of
 from isadmin.lio.objects import MAX_LUN, Lun, StorageObject, Tpg, is_block_device
 from isadmin.shell.node import Node
 from isadmin.shell.nodes.backstores import check_blocks, check_path, check_unused
@@ -68,7 +69,7 @@ def _create_at(node: LioNode, text: str) -> StorageObject:
 
 def exported_as(so: StorageObject, tpg: Tpg) -> Lun | None:
     """The LUN by which a portal group exports a storage object, None if it does not."""
-    for lun in so.exports(tpg.target.lio):
+    for lun in exports_of(tpg.target.lio, so):
         if lun.tpg.path == tpg.path:
             return lun
     return None
