@@ -131,7 +131,7 @@ class _Outcome:
 def _start_in_background(*, empty: bool) -> _Outcome:
     """Start a daemon and wait for its Report; of one that died without it, say where its log is."""
     runtime = control.make_private(control.runtime_dir())
-    # Relative directories are relative to here; the daemon itself stays nowhere.
+    # What is relative is so to this directory, which the daemon leaves.
     directories = {"ISADMIN_RUNTIME_DIR": str(runtime), "ISADMIN_STATE_DIR": str(control.state_dir())}
     reader, writer = os.pipe()
     log = os.open(runtime / "daemon.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -169,9 +169,10 @@ def stop() -> int:
         return 0
     try:
         process = os.pidfd_open(pid)
-        signal.pidfd_send_signal(process, signal.SIGTERM)
+        if control.lock_holder(runtime) == pid:
+            signal.pidfd_send_signal(process, signal.SIGTERM)
     except ProcessLookupError:
-        return 0
+        return stop()
     except PermissionError as error:
         raise IsadminError(f"cannot stop the daemon (pid {pid}): it belongs to another user") from error
     waiting = select.poll()

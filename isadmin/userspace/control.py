@@ -150,8 +150,11 @@ def make_private(directory: Path) -> Path:
 
 
 def running() -> DaemonInfo | None:
-    """The daemon of this runtime directory, None when none is ready."""
-    directory = runtime_dir()
+    """The daemon of this runtime directory, None when none is ready (or this user has no such directory)."""
+    try:
+        directory = runtime_dir()
+    except NoTargetError:
+        return None
     holder = lock_holder(directory)
     if not holder:
         return None

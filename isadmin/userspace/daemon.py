@@ -261,6 +261,7 @@ def run(*, empty: bool, report: int | None = None) -> int:
         runtime, state = (control.make_private(path) for path in (control.runtime_dir(), control.state_dir()))
         os.environ["ISADMIN_RUNTIME_DIR"], os.environ["ISADMIN_STATE_DIR"] = str(runtime), str(state)
         control.take_lock(runtime)
+        os.chdir("/")
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
