@@ -175,7 +175,7 @@ def wait_until_ready() -> DaemonInfo | None:
 
 
 def ensure_started() -> DaemonInfo:
-    """The running daemon; starts it when there is none. Raises what `isadmin userspace start` ended with."""
+    """The running daemon; starts it when there is none. NoTargetError when it cannot be started."""
     if info := running():
         return info
     done = subprocess.run(
@@ -188,9 +188,8 @@ def ensure_started() -> DaemonInfo:
     )
     info = running()
     if info is None:
-        raise NoTargetError(
-            done.stderr.strip() or f"the userspace target ended with status {done.returncode}"
-        )
+        said = done.stderr.strip().removeprefix("isadmin: ")
+        raise NoTargetError(said or f"the userspace target ended with status {done.returncode}")
     if done.stderr:
         print(done.stderr.rstrip(), file=sys.stderr)
     return info
