@@ -24,6 +24,7 @@ from isadmin.lio import files
 from isadmin.lio.explain import attempting, explain
 from isadmin.lio.exports import exports_of
 from isadmin.lio.fabrics import Fabric
+from isadmin.lio.listeners import listeners
 from isadmin.lio.objects import (
     MAX_LUN,
     PREFIXES,
@@ -378,8 +379,8 @@ def create_portal(tpg: Tpg, address: str, port: int) -> Portal:
         if other is not None:
             where = f"tpg{other.tpg.tag} of {other.tpg.target.wwn}"
             raise PortalConflictError(what, f"{other.name} in {where}") from error
-        unknown = ("the address and port are in use or not acceptable", "ss -tlnp shows who listens")
-        raise explain(what, error, {errno.EINVAL: unknown}) from error
+        who = ", ".join(listeners(port)) or "the address and port are not acceptable or in use"
+        raise explain(what, error, {errno.EINVAL: (who, "take another address or port")}) from error
     return portal
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,5 +100,5 @@ def test_a_portal_that_cannot_listen_takes_its_target_back(configured: Userspace
         done = configured.isadmin("/iscsi", "create", "iqn.2003-01.org.linux-iscsi.test:t3")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "0.0.0.0:3260" in done.stderr
+    assert f"(pid {os.getpid()}) listens on 127.0.0.1:3260" in done.stderr
     assert contents(configured.mount) == before
