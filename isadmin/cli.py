@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from isadmin import __version__
-from isadmin.errors import IsadminError, NoFileError, UsageError
+from isadmin.errors import IsadminError, UsageError
 
 if TYPE_CHECKING:
     from isadmin.lio.host import Host
@@ -47,9 +47,12 @@ OPTIONS = (
     Option(("-h", "--help"), None, "print this and exit; `help` is about the shell's commands"),
     Option(("-v", "--version"), None, "print the version and exit"),
     Option(("-f", "--file"), "FILE", "run the commands in FILE, one a line (- for standard input)"),
+    Option(("-c", "--commands"), "COMMANDS", "run these commands, parted by ;"),
+    Option(("--keep-going",), None, "go on after a command of a batch failed; the exit status is its own"),
     Option(("-u", "--userspace"), None, "work on the userspace target, starting it if need be"),
     Option(("--configfs",), "DIR", "work on the target whose configfs directory is DIR"),
     Option(("--show-secrets",), None, "show CHAP secrets instead of ********"),
+    Option(("--ask",), None, "ask for CHAP secrets that are set to nothing (set auth password=)"),
     Option(("-y", "--yes"), None, "do not ask to confirm"),
     Option(("--output",), "text|json", "print results as text, or as JSON: one document a line"),
     Option(("--debug",), None, "show the traceback behind an error"),
@@ -109,7 +112,7 @@ def help_text() -> str:
     """What --help prints."""
     lines = [
         "usage: isadmin [OPTION...] [PATH] COMMAND [ARGUMENT...] [PARAMETER=VALUE...]",
-        "       isadmin [OPTION...] -f FILE",
+        "       isadmin [OPTION...] -f FILE | -c COMMANDS",
         "       isadmin userspace start|stop|status|exec ...",
         "",
         "Configures the Linux LIO target, in the kernel or in userspace. Without a command: a session at a",
@@ -174,22 +177,33 @@ def _run(words: Sequence[str]) -> int:
     if "version" in call.flags or (call.words == ["version"] and not call.values.keys() - {"output"}):
         print(_version_document() if call.json else f"isadmin version {__version__}")
         return 0
-    if "file" in call.values and call.words:
-        raise UsageError(f"Both -f and a command: {call.words[0]}", "give one of them")
+    given = [f"-{key[0]}" for key in ("file", "commands") if key in call.values]
+    if len(given) == 2:
+        raise UsageError("Both -f and -c", "give one of them")
+    if given and call.words:
+        raise UsageError(f"Both {given[0]} and a command: {call.words[0]}", "give one of them")
     session = _session(call)
-    if "file" in call.values:
-        with _opened(call.values["file"]) as lines:
-            return _batch(session, lines, debug="debug" in call.flags)
+    if given or (not call.words and (sys.stdin is None or not sys.stdin.isatty())):
+        return _batch(session, call)
     if call.words:
         session.run_words(call.words)
         session.finish(save=False)
         return 0
-    if sys.stdin is None or not sys.stdin.isatty():
-        with _opened("-") as lines:
-            return _batch(session, lines, debug="debug" in call.flags)
     from isadmin.shell.repl import Repl
 
     return Repl(session, debug="debug" in call.flags).run()
+
+
+def _batch(session: Session, call: Call) -> int:
+    from isadmin.shell import batch
+
+    def report(error: IsadminError, before: str, behind: str) -> int:
+        return _report(error, before, behind, debug="debug" in call.flags)
+
+    text = call.values.get("commands")
+    source = batch.opened(call.values.get("file", "-")) if text is None else nullcontext(batch.given(text))
+    with source as commands:
+        return batch.run(session, commands, report, keep_going="keep-going" in call.flags)
 
 
 def _version_document() -> str:
@@ -217,54 +231,6 @@ def _session(call: Call) -> Session:
         Bookmarks.of_user(),
         show_secrets="show-secrets" in call.flags,
         assume_yes="yes" in call.flags,
+        ask="ask" in call.flags,
         as_json=call.json,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """The lines of a batch, and what their source is called in errors."""
-
-    name: str
-    file: BinaryIO
-
-    def __iter__(self) -> Iterator[str]:
-        for number, line in enumerate(self.file, 1):
-            try:
-                yield line.rstrip(b"\r\n").decode()
-            except UnicodeDecodeError as error:
-                raise UsageError(f"{self.name}:{number}: not UTF-8 text") from error
-
-
-@contextmanager
-def _opened(name: str) -> Iterator[Lines]:
-    if name == "-":
-        if sys.stdin is None:
-            raise UsageError("Standard input is closed", "give a command")
-        yield Lines("<stdin>", sys.stdin.buffer)
-        return
-    try:
-        file = Path(name).open("rb")  # noqa: SIM115 - opening and reading fail differently
-    except FileNotFoundError as error:
-        raise NoFileError(f"No such file {name}") from error
-    except OSError as error:
-        raise IsadminError(f"Cannot read {name}: {error.strerror}") from error
-    with file:
-        yield Lines(name, file)
-
-
-def _batch(session: Session, lines: Lines, *, debug: bool) -> int:
-    """Run line after line until one fails; what ran before it stays done, but is not saved."""
-    from isadmin.shell.language import masked
-
-    for number, line in enumerate(lines, 1):
-        try:
-            session.run_line(line)
-        except IsadminError as error:
-            session.finish(save=False)
-            shown = masked(line.strip())
-            return _report(error, f"isadmin: {lines.name}:{number}: ", f" (in: {shown})", debug=debug)
-        if session.exiting:
-            break
-    session.finish(save=True)
-    return 0

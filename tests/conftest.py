@@ -1,5 +1,5 @@
-"""What every test shares: a network of its own, so that port 3260 is free and no traffic leaves the run; and a
-directory of the run's own for preferences, where isadmin would use its user's."""
+"""What every test shares: a network of its own, so that port 3260 is free and no traffic leaves the run; and
+a directory of the run's own for preferences, where isadmin would use its user's."""
 
 from __future__ import annotations
 

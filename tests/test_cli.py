@@ -68,6 +68,9 @@ def test_a_sole_path_is_no_error(world: World, capsys: Captured) -> None:
         (["--version=1"], 2, "isadmin: Option --version takes no value\n"),
         (["-f"], 2, "isadmin: Option -f needs a FILE\n"),
         (["-f", "x", "ls"], 2, "isadmin: Both -f and a command: ls: give one of them\n"),
+        (["-c", "x", "ls"], 2, "isadmin: Both -c and a command: ls: give one of them\n"),
+        (["-c", "ls", "-f", "x"], 2, "isadmin: Both -f and -c: give one of them\n"),
+        (["-c", "cd /; nosuch/"], 2, "isadmin: -c:2: No such path /nosuch (in: nosuch/)\n"),
         (["-f", "/nosuch/file"], 5, "isadmin: No such file /nosuch/file\n"),
         (["-f", "/"], 1, "isadmin: Cannot read /: Is a directory\n"),
         (
@@ -155,6 +158,28 @@ def test_a_batch_stops_at_the_first_error_and_says_where(world: World, capsys: C
     said = capsys.readouterr().err
     assert said == f"isadmin: {name}:2: Box x exists: take another name (in: create x)\n"
     assert world.content == {"a": {}, "x": {}}
+
+
+def test_commands_can_be_given_as_an_option(world: World, capsys: Captured) -> None:
+    assert cli.main(["-c", "cd a; create 'x;y' ; /a/x;y pwd"]) == 0
+    assert capsys.readouterr().out == "Created box x;y of size 1M.\n/a/x;y\n"
+    assert cli.main(["--keep-going", "-c", "nosuch; create z; create z"]) == 2
+    said = capsys.readouterr()
+    assert [line.split(": ")[1] for line in said.err.splitlines()] == [
+        "-c:1",
+        "-c:3",
+        "2 of 3 lines failed; the configuration was not saved",
+    ]
+    assert "z" in world.content
+
+
+def test_a_secret_comes_from_standard_input(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Input("from the pipe\n"))
+    assert cli.main(["set", "auth", "password_file=-"]) == 0
+    assert world.content["=password"] == "from the pipe"
+    monkeypatch.setattr(sys, "stdin", Input("set auth password_file=-\nno secret\n"))
+    assert cli.main([]) == 2
+    assert world.content["=password"] == "from the pipe"
 
 
 def test_a_batch_shows_no_secret_in_its_error(world: World, capsys: Captured) -> None:

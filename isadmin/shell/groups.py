@@ -8,6 +8,7 @@ shell's preferences, everywhere.
 from __future__ import annotations
 
 import importlib.util
+import stat
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from isadmin.errors import IsadminError, UsageError
 from isadmin.shell import preferences, render
-from isadmin.shell.language import MASK
+from isadmin.shell.language import MASK, Command
 
 if TYPE_CHECKING:
     from configshell.node import ConfigNode
@@ -118,6 +119,22 @@ class Groups(ConfigNode):  # type: ignore[misc]
         if group not in groups:
             raise UsageError(f"Unknown configuration group: {group}", f"there are: {' '.join(groups)}")
         return group
+
+    def supplied(self, command: Command) -> Command:
+        """A command with the secrets that its line only points to. Raises IsadminError."""
+        if command.name != "set" or not command.keywords:
+            return command
+        from isadmin.shell import secrets
+
+        group = command.keywords.get("group") or next(iter(command.arguments), "")
+        if group not in self.list_config_groups():
+            return command
+        return secrets.supplied(
+            command,
+            lambda name: self.is_secret(group, name),
+            ask=self.shell.ask,
+            stdin_taken=self.shell.stdin_taken,
+        )
 
     def is_secret(self, group: str, param: str) -> bool:
         return (group, param) in self._secrets
@@ -228,6 +245,10 @@ class Groups(ConfigNode):  # type: ignore[misc]
         group that can be set, with their types. The group "global" holds the shell's
         preferences, is everywhere, and is kept for the next time.
 
+        A CHAP secret need not be on the line: password_file=FILE takes it from a file,
+        password_file=- from standard input or, at a terminal, unseen from the keyboard;
+        likewise mutual_password_file. With the option --ask, `password=` asks for it.
+
         Example: set global color_mode=true default_portal=192.168.1.10:3260
 
         SEE ALSO
@@ -297,8 +318,13 @@ class Groups(ConfigNode):  # type: ignore[misc]
             return self.list_config_groups()
         group = parameters.get("group", "")
         names = self.list_group_params(group, writable=True)
+        files = [f"{name}_file" for name in names if self.is_secret(group, name)]
+        if current_param in files:
+            from isadmin.shell.suggest import paths_like
+
+            return paths_like(text, stat.S_IFREG)
         if current_param not in names:
-            return [f"{name}=" for name in names]
+            return [f"{name}=" for name in [*names, *files]]
         if group == GLOBAL:
             return list(preferences.choices_of(preferences.TABLE[current_param]))
         return list(self.get_type_method(self.get_group_param(group, current_param)["type"])(enum=True) or ())

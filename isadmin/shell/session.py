@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
@@ -35,7 +35,8 @@ class Session:
     """What nodes call their shell.
 
     `host` is the target worked on, or how to find it; `show_secrets` and `assume_yes` are the options of
-    those names; `as_json` makes each result a document of output.py. `changed` is true while the target
+    those names; with `ask`, secrets that are set to nothing are asked for; `as_json` makes each result a
+    document of output.py. `changed` is true while the target
     has changes of this session that are not in its saved configuration. `exiting` ends the session.
     """
 
@@ -50,6 +51,7 @@ class Session:
         show_secrets: bool = False,
         assume_yes: bool = False,
         as_json: bool = False,
+        ask: bool = False,
         make_root: Callable[[Session], Node] | None = None,
     ) -> None:
         self._host = host
@@ -62,6 +64,11 @@ class Session:
         self.as_json = as_json
         self.answered: dict[str, object] = {}
         self._said: list[str] = []
+        self.ask = ask
+        self.stdin_taken = False
+        """Do the commands come from standard input?"""
+        self.before_output: Callable[[], None] = _nothing
+        """Called before anything is printed."""
         self.changed = False
         self.exiting = False
         self.choose: Callable[[Node], str] | None = None
@@ -119,6 +126,7 @@ class Session:
         self.answered = facts
 
     def _print(self, text: str) -> None:
+        self.before_output()
         try:
             self.out.write(f"{text}\n")
         except BrokenPipeError as error:
@@ -126,6 +134,7 @@ class Session:
 
     def warn(self, text: str) -> None:
         """Print a warning on standard error, after the results so far."""
+        self.before_output()
         self._flush()
         self.err.write(f"warning: {text}\n")
         self.err.flush()
@@ -181,6 +190,8 @@ class Session:
             command = replace(command, name="help")
         try:
             nodes = self.current.get_nodes(command.path)
+            if nodes:
+                command = nodes[0].supplied(command)
             for node in nodes:
                 if everywhere:
                     self.say(f"[{node.path}]")
@@ -212,7 +223,7 @@ class Session:
         locks = node.locks(command)
         if locks:
             self.host.require_change()
-        with self.host.lock(self.preferences.number("lock_timeout")) if locks else nullcontext():
+        with self._alone() if locks else nullcontext():
             if locks:
                 self.host.prepare()
             changes = node.changes(command)
@@ -226,6 +237,10 @@ class Session:
             self.changed |= changes
         if to is not None:
             self._go(to)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        seconds = self.preferences.number("lock_timeout")
+        return self.host.lock(seconds, lambda who: self.warn(f"waiting for {who}, which has the lock"))
 
     def _look_again(self) -> None:
         """Forget the tree; stay at the same place, or the nearest one above that is still there."""
@@ -295,6 +310,10 @@ class Session:
         if save and self.changed and self.preferences.flag("auto_save_on_exit") and self.host.savefile:
             self.say("Global pref auto_save_on_exit=true")
             self.run(Command("/", "saveconfig"))
+
+
+def _nothing() -> None:
+    """What is done where there is nothing to do."""
 
 
 def _root(session: Session) -> Node:
