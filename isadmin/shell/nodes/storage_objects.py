@@ -11,6 +11,7 @@ from isadmin.lio import files
 from isadmin.lio.attributes import Attribute
 from isadmin.lio.explain import attempting
 from isadmin.lio.objects import Info, StorageObject
+from isadmin.shell.language import Command
 from isadmin.shell.node import Node, Summary
 from isadmin.shell.nodes.alua import PortGroups
 from isadmin.shell.nodes.base import LioNode, ObjectNode
@@ -58,6 +59,12 @@ class StorageObjectNode(ObjectNode):
             most = files.read_or(f"{so.path}/attrib/{limit}", "?")
             return "the value is out of range", f"it is at most {limit}, {most}"
         return None
+
+    def changes(self, command: Command) -> bool:
+        return command.name != "saveconfig" and super().changes(command)
+
+    def locks(self, command: Command) -> bool:
+        return command.name == "saveconfig" or super().locks(command)
 
     def ui_command_version(self) -> None:
         """
