@@ -33,7 +33,14 @@ MAY_IMPORT = {
         "isadmin.userspace.control",
     },
     "isadmin.config": {"isadmin.config", "isadmin.errors"},
-    "isadmin.lio": {"isadmin.lio", "isadmin.config.model", "isadmin.errors", "isadmin.userspace.control"},
+    "isadmin.lio": {
+        "isadmin.lio",
+        "isadmin.config.model",
+        "isadmin.config.diff",
+        "isadmin.config.document",
+        "isadmin.errors",
+        "isadmin.userspace.control",
+    },
     "isadmin.docs": {
         "isadmin",
         "isadmin.docs",

@@ -1,46 +1,153 @@
-"""A saved configuration as JSON text: read with every error naming its place, written in one order. Pure.
+"""A saved configuration as text: read with all its errors named, each with its place; written in one order.
+Pure.
 
-The format is rtslib's: a dict of `storage_objects`, `targets` and `fabric_modules`, each a list of dicts.
+The format is rtslib's: a JSON object of `storage_objects`, `targets` and `fabric_modules`, each a list of
+objects; the same in YAML is read as well. As a `Document` it is a plain dict, as a model.Configuration it
+is typed; keys that are not known survive both ways.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
+from isadmin.config import model
 from isadmin.errors import RefusedFileError
 
 Document = dict[str, Any]
+T = TypeVar("T")
 
-SHAPE: dict[str, Any] = {
-    "storage_objects": {"attributes": {}, "alua_tpgs": [{}]},
-    "targets": {
-        "parameters": {},
-        "tpgs": [
-            {
-                "attributes": {},
-                "parameters": {},
-                "luns": [{}],
-                "portals": [{}],
-                "node_acls": [{"attributes": {}, "parameters": {}, "mapped_luns": [{}]}],
-            }
-        ],
+REMEDY = "restore another file, for one from the backup directory"
+
+
+class BadDocumentError(RefusedFileError):
+    """A file that is no acceptable configuration; `problems` has every one, with its place."""
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        count = f"{len(problems)} problems: " if len(problems) > 1 else ""
+        super().__init__(f"{source}: {count}{'; '.join(problems)}", REMEDY)
+        self.source = source
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What a key's value must be. Kinds: text, number, flag, values, list."""
+
+    kind: str
+    low: int = 0
+    high: int = 0
+    required: bool = False
+    choices: tuple[str, ...] = ()
+    members: str = ""
+
+
+_TEXT, _FLAG, _VALUES = _Rule("text"), _Rule("flag"), _Rule("values")
+_NAME = _Rule("text", required=True)
+_ANY_NUMBER = _Rule("number", 0, 2**64 - 1)
+
+
+def _list(members: str) -> _Rule:
+    return _Rule("list", members=members)
+
+
+def _index(high: int, *, required: bool = True) -> _Rule:
+    return _Rule("number", 0, high, required)
+
+
+def _chap(prefix: str) -> dict[str, _Rule]:
+    return {prefix + name: _TEXT for name in model.CHAP_NAMES}
+
+
+RULES: dict[str, dict[str, _Rule]] = {
+    "": {
+        "storage_objects": _list("storage_objects"),
+        "targets": _list("targets"),
+        "fabric_modules": _list("fabric_modules"),
     },
-    "fabric_modules": {},
+    "storage_objects": {
+        "name": _NAME,
+        "plugin": _Rule("text", required=True, choices=model.PLUGINS),
+        "dev": _TEXT,
+        "size": _ANY_NUMBER,
+        "wwn": _TEXT,
+        "write_back": _FLAG,
+        "readonly": _FLAG,
+        "exclusive": _FLAG,
+        "aio": _FLAG,
+        "nullio": _FLAG,
+        "config": _TEXT,
+        "hw_max_sectors": _ANY_NUMBER,
+        "control": _TEXT,
+        "attributes": _VALUES,
+        "alua_tpgs": _list("alua_tpgs"),
+    },
+    "alua_tpgs": {"name": _NAME, "tg_pt_gp_id": _index(65535, required=False)},
+    "targets": {
+        "wwn": _NAME,
+        "fabric": _NAME,
+        "attributes": _VALUES,
+        "parameters": _VALUES,
+        "tpgs": _list("tpgs"),
+    },
+    "tpgs": {
+        "tag": _index(model.MAX_TAG),
+        "enable": _FLAG,
+        "attributes": _VALUES,
+        "parameters": _VALUES,
+        "luns": _list("luns"),
+        "portals": _list("portals"),
+        "node_acls": _list("node_acls"),
+        **_chap("chap_"),
+    },
+    "luns": {
+        "index": _index(model.MAX_LUN),
+        "storage_object": _NAME,
+        "alias": _TEXT,
+        "alua_tg_pt_gp_name": _TEXT,
+    },
+    "portals": {"ip_address": _NAME, "port": _index(model.MAX_PORT), "iser": _FLAG, "offload": _FLAG},
+    "node_acls": {
+        "node_wwn": _NAME,
+        "tag": _TEXT,
+        "attributes": _VALUES,
+        "mapped_luns": _list("mapped_luns"),
+        **_chap("chap_"),
+    },
+    "mapped_luns": {
+        "index": _index(model.MAX_MAPPED_LUN),
+        "tpg_lun": _index(model.MAX_LUN),
+        "write_protect": _FLAG,
+        "alias": _TEXT,
+    },
+    "fabric_modules": {"name": _NAME, "discovery_enable_auth": _FLAG, **_chap("discovery_")},
 }
-"""What is inside each member of the top level's lists: a dict is an object, a list a list of objects."""
+"""What may stand in the objects of each list: key -> what it must be."""
 
-REQUIRED: dict[str, dict[str, type]] = {
-    "storage_objects": {"name": str, "plugin": str},
-    "targets": {"wwn": str, "fabric": str},
-    "fabric_modules": {"name": str},
-    "tpgs": {"tag": int},
-    "luns": {"index": int, "storage_object": str},
-    "portals": {"ip_address": str, "port": int},
-    "node_acls": {"node_wwn": str},
-    "mapped_luns": {"index": int, "tpg_lun": int},
-}
-"""Keys without which a member of the list named on the left means nothing."""
+SHAPE = ("storage_objects", "targets", "fabric_modules")
+REQUIRED = tuple(name for name in RULES if name)
+
+ALUA = frozenset(
+    {
+        "alua_access_state",
+        "alua_access_status",
+        "alua_access_type",
+        "alua_support_active_nonoptimized",
+        "alua_support_active_optimized",
+        "alua_support_offline",
+        "alua_support_standby",
+        "alua_support_transitioning",
+        "alua_support_unavailable",
+        "alua_write_metadata",
+        "implicit_trans_secs",
+        "nonop_delay_msecs",
+        "preferred",
+        "trans_delay_msecs",
+    }
+)
+"""The values of an ALUA group, which stand beside its name."""
 
 ORDER = {
     "storage_objects": ("plugin", "name"),
@@ -55,72 +162,151 @@ ORDER = {
 }
 """What each list is sorted by, so that the same configuration is always the same text."""
 
+IDENTITY = ORDER | {"alua_tpgs": ("name",)}
+"""What no two members of a list may share."""
 
-def parse(content: bytes, source: str) -> Document:
+OBSOLETE = {"storage_objects": frozenset({"exists", "buffered_mode"})}
+"""Keys that old versions of LIO's tools wrote, and that mean nothing any more."""
+
+
+def parse(content: bytes, source: str, *, yaml: bool = False) -> Document:
     """The configuration in a file's content; `source` names it in errors.
 
-    Raises RefusedFileError if it is empty, cut off, no JSON, or of the wrong shape.
+    Raises BadDocumentError if it is empty, cut off, no JSON (or YAML), or of the wrong shape.
     """
-    remedy = "restore another file, for one from the backup directory"
     if not content.strip():
-        raise RefusedFileError(f"{source} is empty", remedy)
-    try:
-        found = json.loads(content)
-    except UnicodeDecodeError as error:
-        raise RefusedFileError(f"{source}: not UTF-8 text at byte {error.start}", remedy) from error
-    except json.JSONDecodeError as error:
-        what = "cut off" if error.pos >= len(content.rstrip()) else "not JSON"
-        place = f"{source}:{error.lineno}:{error.colno}"
-        raise RefusedFileError(f"{place}: {what}: {error.msg}", remedy) from error
-    except RecursionError as error:
-        raise RefusedFileError(f"{source}: nested too deeply", remedy) from error
-    problem = problem_of(found)
-    if problem:
-        raise RefusedFileError(f"{source}: {problem}", remedy)
+        raise RefusedFileError(f"{source} is empty", REMEDY)
+    found = _yaml(content, source) if yaml else _json(content, source)
+    problems = list(problems_of(found))
+    if problems:
+        raise BadDocumentError(source, problems)
     assert isinstance(found, dict)
     return found
 
 
+def _json(content: bytes, source: str) -> object:
+    try:
+        return json.loads(content)
+    except UnicodeDecodeError as error:
+        raise RefusedFileError(f"{source}: not UTF-8 text at byte {error.start}", REMEDY) from error
+    except json.JSONDecodeError as error:
+        what = "cut off" if error.pos >= len(content.rstrip()) else "not JSON"
+        place = f"{source}:{error.lineno}:{error.colno}"
+        raise RefusedFileError(f"{place}: {what}: {error.msg}", REMEDY) from error
+    except (RecursionError, ValueError) as error:
+        raise RefusedFileError(f"{source}: nested too deeply, or a number is too long", REMEDY) from error
+
+
+def _yaml(content: bytes, source: str) -> object:
+    try:
+        import yaml
+    except ImportError as error:
+        raise RefusedFileError(
+            f"{source}: YAML cannot be read here", "install PyYAML, or use JSON"
+        ) from error
+    try:
+        return yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
+        raise RefusedFileError(f"{place}: not YAML: {getattr(error, 'problem', error)}", REMEDY) from error
+    except (RecursionError, ValueError) as error:
+        raise RefusedFileError(f"{source}: not YAML: {error}", REMEDY) from error
+
+
 def problem_of(found: object) -> str:
-    """What is wrong with a decoded document's shape, with its place; "" if nothing is."""
+    """The first thing that is wrong with a decoded document, with its place; "" if nothing is."""
+    return next(problems_of(found), "")
+
+
+def problems_of(found: object) -> Iterator[str]:
+    """Everything that is wrong with a decoded document, each with its place."""
     if not isinstance(found, dict):
-        return f"not a configuration: {_kind(found)} where an object should be"
-    if not SHAPE.keys() & found.keys():
-        return "not a configuration: no storage_objects and no targets"
-    for name, inside in SHAPE.items():
-        problem = _list_problem(found.get(name, []), name, name, inside)
-        if problem:
-            return problem
-    return ""
+        yield f"not a configuration: {_kind(found)} where an object should be"
+        return
+    if not set(SHAPE) & found.keys():
+        yield "not a configuration: no storage_objects and no targets"
+        return
+    for key, rule in RULES[""].items():
+        yield from _problems(found.get(key, []), rule, key)
 
 
-def _list_problem(value: Any, name: str, place: str, inside: dict[str, Any]) -> str:
+def _problems(value: Any, rule: _Rule, place: str) -> Iterator[str]:
+    if rule.kind == "list":
+        yield from _list_problems(value, rule.members, place)
+    elif rule.kind == "values":
+        yield from _values_problems(value, place)
+    elif rule.kind == "text":
+        if not isinstance(value, str):
+            yield f"{place} must be text, not {_kind(value)}"
+        elif rule.choices and value not in rule.choices:
+            yield f"{place}: '{value}' is not one of {', '.join(rule.choices)}"
+        elif "\0" in value or "\n" in value or (rule.required and not value):
+            yield f"{place}: it is empty, or holds a newline or NUL"
+        elif rule.required and place.endswith(("name", "wwn", "ip_address")) and _no_name(value):
+            yield f"{place}: '{value}' is no name for a directory"
+    elif rule.kind == "flag":
+        if not isinstance(value, bool) and value not in (0, 1):
+            yield f"{place} must be true or false, not {_kind(value)}"
+    elif isinstance(value, bool) or not isinstance(value, int):
+        yield f"{place} must be a number, not {_kind(value)}"
+    elif not rule.low <= value <= rule.high:
+        yield f"{place}: {value} is not {rule.low}..{rule.high}"
+
+
+def _no_name(value: str) -> bool:
+    return "/" in value or value in (".", "..") or len(value.encode("utf-8", "surrogatepass")) > 255
+
+
+def _values_problems(value: Any, place: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{place} must be an object, not {_kind(value)}"
+        return
+    for name, one in value.items():
+        if not isinstance(name, str) or _no_name(name) or not name:
+            yield f"{place}: '{name}' is no name of a value"
+        elif not isinstance(one, int | str):
+            yield f"{place}.{name} must be a number or text, not {_kind(one)}"
+        elif isinstance(one, str) and "\0" in one:
+            yield f"{place}.{name} holds a NUL"
+
+
+def _list_problems(value: Any, name: str, place: str) -> Iterator[str]:
     if not isinstance(value, list):
-        return f"{place} must be a list, not {_kind(value)}"
+        yield f"{place} must be a list, not {_kind(value)}"
+        return
+    seen: dict[tuple[Any, ...], int] = {}
     for at, member in enumerate(value):
-        problem = _member_problem(member, name, f"{place}[{at}]", inside)
-        if problem:
-            return problem
-    return ""
+        here = f"{place}[{at}]"
+        found = list(_member_problems(member, name, here))
+        yield from found
+        if not found:
+            identity = tuple(member.get(key) for key in IDENTITY[name])
+            if identity in seen:
+                what = " ".join(str(part) for part in identity)
+                yield f"{here}: {what} is in {place}[{seen[identity]}] already"
+            seen.setdefault(identity, at)
 
 
-def _member_problem(member: Any, name: str, place: str, inside: dict[str, Any]) -> str:
+def _member_problems(member: Any, name: str, place: str) -> Iterator[str]:
     if not isinstance(member, dict):
-        return f"{place} must be an object, not {_kind(member)}"
-    for key, kind in REQUIRED.get(name, {}).items():
+        yield f"{place} must be an object, not {_kind(member)}"
+        return
+    for key, rule in RULES[name].items():
         if key not in member:
-            return f"{place} has no {key}"
-        if not isinstance(member[key], kind) or isinstance(member[key], bool):
-            return f"{place}.{key} must be {_kind(kind())}, not {_kind(member[key])}"
-    for key, shape in inside.items():
-        value = member.get(key, type(shape)())
-        if isinstance(shape, list):
-            problem = _list_problem(value, key, f"{place}.{key}", shape[0])
-            if problem:
-                return problem
-        elif not isinstance(value, dict):
-            return f"{place}.{key} must be an object, not {_kind(value)}"
-    return ""
+            if rule.required:
+                yield f"{place} has no {key}"
+        elif member[key] is not None or rule.required or rule.kind in ("list", "values"):
+            yield from _problems(member[key], rule, f"{place}.{key}")
+    if name == "alua_tpgs":
+        for key in sorted(ALUA & member.keys()):
+            if not isinstance(member[key], int | str | None):
+                yield f"{place}.{key} must be a number, not {_kind(member[key])}"
+    if name == "luns" and isinstance(member.get("storage_object"), str):
+        parts = member["storage_object"].split("/")
+        if len(parts) != 4 or parts[:2] != ["", "backstores"] or not all(parts[2:]):
+            shown = f"'{member['storage_object']}'"
+            yield f"{place}.storage_object: {shown} is not /backstores/PLUGIN/NAME"
 
 
 def _kind(value: object) -> str:
@@ -128,9 +314,148 @@ def _kind(value: object) -> str:
     return "null" if value is None else names.get(type(value), "a number")
 
 
+def unknown_keys(document: Document) -> list[str]:
+    """The places of the keys that mean nothing to this version. They are kept, and do nothing."""
+    return list(_unknown(document, "", ""))
+
+
+def _unknown(found: Mapping[str, Any], name: str, place: str) -> Iterator[str]:
+    rules = RULES[name]
+    for key, value in found.items():
+        here = f"{place}.{key}" if place else key
+        if key not in rules:
+            if not (name == "alua_tpgs" and key in ALUA) and key not in OBSOLETE.get(name, ()):
+                yield here
+        elif rules[key].kind == "list":
+            for at, member in enumerate(value):
+                yield from _unknown(member, rules[key].members, f"{here}[{at}]")
+
+
 def is_empty(configuration: Document) -> bool:
     """Does it configure nothing that a user made?"""
     return not any(configuration.get(name) for name in SHAPE)
+
+
+# As typed values
+
+
+def value(document: Document) -> model.Configuration:
+    """The typed value of a document that has no problems."""
+    return model.Configuration(
+        tuple(_storage_object(raw) for raw in document.get("storage_objects", ())),
+        tuple(_target(raw) for raw in document.get("targets", ())),
+        tuple(_build(model.FabricModule, raw, "discovery_") for raw in document.get("fabric_modules", ())),
+        {key: one for key, one in document.items() if key not in SHAPE},
+    )
+
+
+def _storage_object(raw: Document) -> model.StorageObject:
+    groups = tuple(_port_group(one) for one in raw.get("alua_tpgs", ()))
+    return _build(model.StorageObject, raw, alua_tpgs=groups)
+
+
+def _port_group(raw: Document) -> model.PortGroup:
+    alua = {key: one for key, one in raw.items() if key in ALUA and one is not None}
+    rest = {key: one for key, one in raw.items() if key not in ALUA}
+    return _build(model.PortGroup, rest, alua=alua)
+
+
+def _target(raw: Document) -> model.Target:
+    return _build(model.Target, raw, tpgs=tuple(_tpg(one) for one in raw.get("tpgs", ())))
+
+
+def _tpg(raw: Document) -> model.Tpg:
+    return _build(
+        model.Tpg,
+        raw,
+        "chap_",
+        luns=tuple(_build(model.Lun, one) for one in raw.get("luns", ())),
+        portals=tuple(_build(model.Portal, one) for one in raw.get("portals", ())),
+        node_acls=tuple(_node_acl(one) for one in raw.get("node_acls", ())),
+    )
+
+
+def _node_acl(raw: Document) -> model.NodeAcl:
+    mapped = tuple(_build(model.MappedLun, one) for one in raw.get("mapped_luns", ()))
+    return _build(model.NodeAcl, raw, "chap_", mapped_luns=mapped)
+
+
+_FLAGS = frozenset(key for rules in RULES.values() for key, rule in rules.items() if rule.kind == "flag")
+_FIELDS: dict[type, frozenset[str]] = {
+    kind: frozenset(field.name for field in fields(kind)) - {"unknown", "chap", "discovery", "alua"}
+    for kind in (
+        model.StorageObject,
+        model.PortGroup,
+        model.FabricModule,
+        model.Target,
+        model.Tpg,
+        model.Lun,
+        model.Portal,
+        model.NodeAcl,
+        model.MappedLun,
+    )
+}
+
+
+def _build(kind: type[T], raw: Document, prefix: str = "", **made: Any) -> T:
+    """An object of the model from a file's: `made` are the values made already; a key with the prefix is
+    one of its CHAP values."""
+    known = _FIELDS[kind]
+    values: dict[str, Any] = dict(made)
+    unknown: Document = {}
+    chap: dict[str, str] = {}
+    for key, one in raw.items():
+        if prefix and key.startswith(prefix) and key[len(prefix) :] in model.CHAP_NAMES:
+            if one:
+                chap[key[len(prefix) :]] = one
+        elif key not in known:
+            unknown[key] = one
+        elif key in made or one is None:
+            continue
+        elif key in ("attributes", "parameters"):
+            values[key] = {name: int(v) if isinstance(v, bool) else v for name, v in one.items()}
+        else:
+            values[key] = bool(one) if key in _FLAGS else one
+    if prefix:
+        values["discovery" if prefix == "discovery_" else "chap"] = chap
+    make: Callable[..., T] = kind
+    return make(unknown=unknown, **values)
+
+
+def of(configuration: model.Configuration) -> Document:
+    """The document of a typed value: what is not said is not in it."""
+    found = {
+        "storage_objects": [_of(one) for one in configuration.storage_objects],
+        "targets": [_of(one) for one in configuration.targets],
+        "fabric_modules": [_of(one) for one in configuration.fabric_modules],
+    }
+    return found | dict(configuration.unknown)
+
+
+_ALWAYS = frozenset({"alua_tpgs", "tpgs", "luns", "portals", "node_acls", "mapped_luns"})
+
+
+def _of(one: Any) -> Document:
+    found: Document = dict(one.unknown)
+    for field in fields(one):
+        inner = getattr(one, field.name)
+        if field.name == "unknown":
+            continue
+        if field.name in ("chap", "discovery"):
+            found |= {f"{field.name}_{name}": text for name, text in inner.items()}
+        elif field.name == "alua":
+            found |= inner
+        elif field.name in _ALWAYS:
+            found[field.name] = [_of(member) for member in inner]
+        elif isinstance(inner, Mapping):
+            if inner:
+                found[field.name] = dict(inner)
+        elif inner is not None:
+            found[field.name] = inner
+    return found
+
+
+# As text
 
 
 def ordered(value: Any, name: str = "") -> Any:

@@ -20,7 +20,7 @@ _WORDS = {
     "alua_access_status": ("None", "Altered by Explicit STPG", "Altered by Implicit ALUA"),
     "alua_access_type": ("None", "Implicit", "Explicit", "Implicit and Explicit"),
 }
-_CHAP = {name: "_".join(reversed(name.split("_"))) if "_" in name else name for name in AUTH}
+CHAP_FILES = {name: "_".join(reversed(name.split("_"))) if "_" in name else name for name in AUTH}
 """mutual_userid -> userid_mutual, the file."""
 
 
@@ -69,7 +69,7 @@ def _writable(owner: str, group: str, directory: str) -> list[tuple[str, str]]:
 def _chap(directory: str, prefix: str) -> Document:
     """The CHAP names and secrets that are set."""
     found = {}
-    for name, file in _CHAP.items():
+    for name, file in CHAP_FILES.items():
         value = files.read_or(f"{directory}/{file}", "")
         if value and value != "NULL":
             found[f"{prefix}_{name}"] = value
@@ -100,10 +100,16 @@ def _control(so: StorageObject) -> str:
 
 
 def _port_group(group: PortGroup) -> Document:
-    found: Document = {"name": group.name, "tg_pt_gp_id": int(files.read(f"{group.path}/tg_pt_gp_id"))}
+    number = int(files.read(f"{group.path}/tg_pt_gp_id"))
+    return {"name": group.name, "tg_pt_gp_id": number, **alua_values(group.path)}
+
+
+def alua_values(path: str) -> dict[str, int | str]:
+    """The values of an ALUA group that can be set, access type and status as numbers."""
+    found: dict[str, int | str] = {}
     for name, entry in PORT_GROUP_ALUA.items():
         if entry.writable:
-            text = files.read(f"{group.path}/{name}")
+            text = files.read(f"{path}/{name}")
             found[name] = _WORDS[name].index(text) if name in _WORDS else int(text)
     return found
 

@@ -89,7 +89,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=10,
 )
-KEYS = sorted({*document.SHAPE, *document.REQUIRED, "name", "plugin", "wwn", "fabric", "tag", "index"})
+KEYS = sorted({*document.RULES, *document.REQUIRED, "name", "plugin", "wwn", "fabric", "tag", "index"})
 
 
 @settings(max_examples=50)

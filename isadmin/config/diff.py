@@ -1,0 +1,486 @@
+"""Two configurations -> the shortest ordered list of changes that LIO accepts. Pure.
+
+The order: portal groups that are to go or to be off are switched off; what goes is deleted, from the mapped
+LUNs down to the storage objects; then from the storage objects up to the portals things are made and set;
+portal groups are switched on last.
+
+An object is replaced - deleted, then made again - only if LIO cannot change it in place; a storage object's
+values that LIO freezes while it is exported are set while its LUNs are taken away. Both take along what
+depends on the object, and the plan says why. The names of links (`alias`) configure nothing: a difference in
+them alone is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from isadmin.config.model import (
+    CHAP_NAMES,
+    DEFAULT_GROUP,
+    Configuration,
+    FabricModule,
+    Flat,
+    Key,
+    Lun,
+    MappedLun,
+    NodeAcl,
+    Object,
+    Portal,
+    PortGroup,
+    StorageObject,
+    Tpg,
+    Value,
+    flatten,
+    name_of,
+    parent_of,
+    sort_key,
+)
+
+PAGE = 4096
+"""What a ramdisk's size is rounded to, in bytes."""
+
+FROZEN = frozenset(
+    {
+        "block_size",
+        "queue_depth",
+        "optimal_sectors",
+        "pi_prot_type",
+        "force_pr_aptpl",
+        "emulate_model_alias",
+        "emulate_ua_intlck_ctrl",
+        "wwn",
+    }
+)
+"""What LIO refuses to change while the storage object is exported (kernel 6.1)."""
+
+IN_PLACE: dict[type, tuple[str, ...]] = {
+    StorageObject: ("wwn",),
+    Lun: ("alua_tg_pt_gp_name",),
+    MappedLun: ("write_protect",),
+    Portal: ("iser", "offload"),
+    NodeAcl: ("tag",),
+    Tpg: ("enable",),
+    FabricModule: ("discovery_enable_auth",),
+}
+"""Fields that can be set; groups of values can as well; all other fields mean another object."""
+
+GROUPS = ("attributes", "parameters", "alua", "chap", "discovery")
+NOT_COMPARED = frozenset({"unknown", "alias", "write_back"})
+SAID_BY_SILENCE = frozenset({"tag", "nullio"})
+"""Fields that are in a file only if they are set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make an object with all its values; a portal group stays off."""
+
+    key: Key
+    value: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete an object below which nothing is left."""
+
+    key: Key
+    value: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Set one value: of a group ("attributes", "parameters", "alua", "chap", "discovery"), or, with group
+    "", of the object itself. "" clears a CHAP value, None a tag."""
+
+    key: Key
+    group: str
+    name: str
+    old: Value | None
+    new: Value | None
+
+    @property
+    def secret(self) -> bool:
+        return self.group in ("chap", "discovery") and self.name.endswith("password")
+
+
+Change = Create | Delete | Set
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done, in order; `because` tells of each object that is made again why."""
+
+    changes: tuple[Change, ...]
+    because: Mapping[Key, str]
+    result: Flat
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)
+
+    def keys(self) -> set[Key]:
+        """Every object that is touched."""
+        return {change.key for change in self.changes}
+
+
+class DanglingError(ValueError):
+    """The result would refer to what it does not have; `problems` says which, one text each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def verb(change: Change) -> str:
+    """The change in one word."""
+    if isinstance(change, Set):
+        if change.name == "enable" or change.name == "discovery_enable_auth":
+            return "enable" if change.new else "disable"
+        return "set"
+    mapping = change.key[0] == "mapped_lun"
+    if isinstance(change, Create):
+        return "map" if mapping else "create"
+    return "unmap" if mapping else "delete"
+
+
+def diff(now: Configuration, wanted: Configuration, *, prune: bool = True) -> Plan:
+    """The changes that make `now` into `wanted`; without `prune`, nothing is deleted for not being wanted.
+
+    Raises DanglingError if a LUN or mapped LUN of the result would show what is not there.
+    """
+    return exact(flatten(now), merged(flatten(now), flatten(wanted), prune=prune))
+
+
+# What the result is to be
+
+
+def merged(now: Flat, wanted: Flat, *, prune: bool) -> Flat:
+    """What there will be: each wanted object, with the values now of what it does not say."""
+    result = {} if prune else dict(now)
+    for key, value in wanted.items():
+        result[key] = _overlaid(now.get(key), _normal(value))
+    for key, value in now.items():
+        # The kernel makes this group with the storage object, and keeps it as long.
+        kept = key[0] == "port_group" and key[-1] == DEFAULT_GROUP and parent_of(key) in result
+        if kept and key not in result:
+            result[key] = value
+    return result
+
+
+def _normal(value: Object) -> Object:
+    """The value with what LIO makes of it."""
+    if not isinstance(value, StorageObject):
+        return value
+    if value.plugin == "ramdisk" and value.size is not None:
+        value = replace(value, size=max(round(value.size / PAGE), 1) * PAGE)
+    if value.plugin == "fileio" and "emulate_write_cache" in value.attributes:
+        value = replace(value, write_back=value.attributes["emulate_write_cache"] not in (0, "0"))
+    elif value.plugin == "fileio" and value.write_back is not None:
+        attributes = {**value.attributes, "emulate_write_cache": int(value.write_back)}
+        value = replace(value, attributes=attributes)
+    return value
+
+
+def _overlaid(old: Object | None, new: Object) -> Object:
+    if old is None:
+        return replace(new, enable=True) if isinstance(new, Tpg) and new.enable is None else new
+    values: dict[str, Any] = {}
+    for field in fields(new):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if field.name in ("attributes", "parameters", "alua"):
+            values[field.name] = {**before, **after}
+        elif field.name == "alias" or (after is None and field.name not in SAID_BY_SILENCE):
+            values[field.name] = before
+        else:
+            values[field.name] = after
+    return type(new)(**values)
+
+
+# From here to there
+
+
+def exact(now: Flat, wanted: Flat) -> Plan:
+    """The changes from one flat configuration to another, whose objects say everything they are to be."""
+    problems = dangling(wanted)
+    if problems:
+        raise DanglingError(problems)
+    again = _made_again(now, wanted)
+    gone = {key for key in now if key not in wanted} | again.keys()
+    new = {key for key in wanted if key not in now} | again.keys()
+    changes: list[Change] = []
+    for key in sorted(now, key=sort_key):
+        value = now[key]
+        if isinstance(value, Tpg) and value.enable:
+            after = wanted.get(key)
+            if after is None or not isinstance(after, Tpg) or not after.enable:
+                changes.append(Set(key, "", "enable", True, False))
+    changes += [Delete(key, now[key]) for key in sorted(gone, key=sort_key, reverse=True) if _deletable(key)]
+    on: list[Change] = []
+    for key in sorted(wanted, key=sort_key):
+        value = wanted[key]
+        if key in new:
+            if isinstance(value, Tpg):
+                if value.enable:
+                    on.append(Set(key, "", "enable", False, True))
+                value = replace(value, enable=False)
+            changes.append(Create(key, value))
+            continue
+        sets = list(_sets(key, now[key], value))
+        on += [change for change in sets if change.name == "enable" and change.new]
+        changes += [change for change in sets if change.name != "enable"]
+        if isinstance(value, Lun) and (regrouped := _regrouped(key, value, again, sets)):
+            changes.append(regrouped)
+    shown = {key: why for key, why in again.items() if key in now}
+    return Plan(tuple(changes + on), shown, wanted)
+
+
+def _regrouped(key: Key, lun: Lun, again: Mapping[Key, str], sets: list[Set]) -> Set | None:
+    """Putting a LUN back into its ALUA group, which is made again under it."""
+    group, plugin_and_name = lun.alua_tg_pt_gp_name, lun.storage_object.split("/")[2:]
+    if group is None or sets or ("port_group", *plugin_and_name, group) not in again:
+        return None
+    return Set(key, "", "alua_tg_pt_gp_name", DEFAULT_GROUP, group)
+
+
+def _deletable(key: Key) -> bool:
+    return not (key[0] == "port_group" and key[-1] == DEFAULT_GROUP)
+
+
+def dangling(flat: Flat) -> list[str]:
+    """What refers to something that is not there, one text each."""
+    there = {value.path for value in flat.values() if isinstance(value, StorageObject)}
+    found = []
+    for key, value in flat.items():
+        if isinstance(value, Lun) and value.storage_object not in there:
+            found.append(f"{name_of(key)} needs {value.storage_object}, which is not there")
+        elif isinstance(value, MappedLun) and ("lun", *key[1:4], value.tpg_lun) not in flat:
+            found.append(f"{name_of(key)} needs lun{value.tpg_lun}, which its portal group does not have")
+        parent = parent_of(key)
+        if parent is not None and parent not in flat:
+            found.append(f"{name_of(key)} needs {name_of(parent)}, which is not there")
+    return found
+
+
+def _made_again(now: Flat, wanted: Flat) -> dict[Key, str]:
+    """What has to be deleted and made again, and why."""
+    again: dict[Key, str] = {}
+    taken_away: dict[str, str] = {}
+    for key, value in now.items():
+        after = wanted.get(key)
+        if after is None:
+            continue
+        differing = list(_identity(value, after))
+        if differing:
+            again[key] = f"{_listed(differing)} cannot be changed in place"
+        elif isinstance(value, StorageObject):
+            frozen = [change.name for change in _sets(key, value, after) if change.name in FROZEN]
+            if frozen:
+                names = _listed(dict.fromkeys(frozen))
+                taken_away[value.path] = f"{names} of {value.path} can change only while it is not exported"
+    for key in [key for key in again if key[0] == "storage_object"]:
+        value = now[key]
+        assert isinstance(value, StorageObject)
+        taken_away[value.path] = f"{value.path} is made again"
+    replaced = {key for key in again if key[0] == "storage_object"}
+    for key, value in now.items():
+        if key not in wanted:
+            continue
+        parent = parent_of(key)
+        if key[0] == "port_group" and parent in replaced:
+            again.setdefault(key, f"{name_of(parent)} is made again")
+        if isinstance(value, Lun) and value.storage_object in taken_away:
+            again.setdefault(key, taken_away[value.storage_object])
+    for key, value in now.items():
+        if isinstance(value, MappedLun) and key in wanted:
+            lun = ("lun", *key[1:4], value.tpg_lun)
+            if lun in again:
+                again.setdefault(key, f"{name_of(lun)} is made again")
+    return again
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " and ".join(names)
+
+
+def _identity(old: Object, new: Object) -> Iterator[str]:
+    """The names of fields in which two objects of one key differ, and that LIO cannot change."""
+    settable = IN_PLACE.get(type(old), ())
+    for field in fields(old):
+        name = field.name
+        if name in settable or name in GROUPS or name in NOT_COMPARED:
+            continue
+        before, after = getattr(old, name), getattr(new, name)
+        said = after is not None or name in SAID_BY_SILENCE
+        if before != after and said and not _same(old, new, name):
+            yield name
+    if isinstance(old, StorageObject) and isinstance(new, StorageObject) and old.plugin == "fileio":
+        # The file is open for delayed writes: telling initiators that there is no cache would be a lie.
+        yield from ("write_back",) if old.write_back and new.write_back is False else ()
+
+
+def _same(old: Object, new: Object, name: str) -> bool:
+    """Is a field that differs the same to LIO?"""
+    if isinstance(old, StorageObject) and isinstance(new, StorageObject):
+        before, after = getattr(old, name), getattr(new, name)
+        if name in ("nullio", "readonly", "aio"):
+            return bool(before) == bool(after)
+        if before is None and name == "exclusive":
+            return after is True
+        if name == "size":
+            # A device has the size it has; LIO does not look at this one.
+            return old.plugin in ("block", "pscsi") or _is_device(new.dev or "")
+    return isinstance(old, PortGroup) and old.name == DEFAULT_GROUP
+
+
+def _is_device(path: str) -> bool:
+    """As far as a name tells: /dev/shm holds files."""
+    return path.startswith("/dev/") and not path.startswith("/dev/shm/")  # noqa: S108
+
+
+def _sets(key: Key, old: Object, new: Object) -> Iterator[Set]:
+    """What to set in an object that stays."""
+    for group in GROUPS:
+        if hasattr(new, group):
+            sets = list(_group_sets(key, group, getattr(old, group), getattr(new, group)))
+            yield from sets
+            if group == "attributes" and isinstance(old, Tpg) and isinstance(new, Tpg):
+                # Setting authentication moves AuthMethod, too.
+                moved = any(change.name == "authentication" for change in sets)
+                now, wanted = old.parameters.get("AuthMethod"), new.parameters.get("AuthMethod")
+                if moved and now == wanted and wanted is not None:
+                    yield Set(key, "parameters", "AuthMethod", now, wanted)
+    for name in IN_PLACE.get(type(new), ()):
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after and not (after is None and name != "tag"):
+            if before is None and after is False:
+                continue
+            yield Set(key, "", name, before, after)
+
+
+def _group_sets(key: Key, group: str, old: Mapping[str, Value], new: Mapping[str, Value]) -> Iterator[Set]:
+    if group in ("chap", "discovery"):
+        for name in CHAP_NAMES:
+            before, after = old.get(name, ""), new.get(name, "")
+            if before != after:
+                yield Set(key, group, name, before, after)
+        return
+    differing = [name for name in new if str(old.get(name, "")) != str(new[name])]
+    for name, value in in_order(str(key[0]), group, old, {name: new[name] for name in differing}, new):
+        yield Set(key, group, name, old.get(name), value)
+
+
+# Values that depend on each other
+
+_FIRST = (
+    "generate_node_acls",
+    "authentication",
+    "pi_prot_type",
+    "max_unmap_block_desc_count",
+    "max_unmap_lba_count",
+)
+_SUPPORTS = "alua_support_"
+
+
+def in_order(
+    kind: str, group: str, old: Mapping[str, Value], differing: Mapping[str, Value], new: Mapping[str, Value]
+) -> Iterator[tuple[str, Value]]:
+    """The values to set, in an order in which LIO takes them; some of them twice, or for the side effect of
+    another.
+
+    Kernel 6.1: generate_node_acls=1 also sets cache_dynamic_acls; authentication changes the parameter
+    AuthMethod; optimal_sectors is held against a limit that block_size divides; pi_prot_verify wants a
+    pi_prot_type; an access state wants to be supported, wants implicit changes to be allowed, and sets
+    alua_access_status.
+    """
+    if group == "alua":
+        yield from _alua_in_order(old, differing, new)
+        return
+    rest = dict(differing)
+    if kind == "storage_object" and group == "attributes":
+        yield from _sector_sizes(old, rest)
+        if "pi_prot_verify" in rest and rest.get("pi_prot_type") in (0, "0"):
+            yield "pi_prot_verify", rest.pop("pi_prot_verify")
+    for name in _FIRST:
+        if name in rest:
+            value = rest.pop(name)
+            yield name, value
+            if name == "generate_node_acls" and "cache_dynamic_acls" in new:
+                rest["cache_dynamic_acls"] = new["cache_dynamic_acls"]
+    for name in sorted(rest):
+        yield name, rest[name]
+
+
+def _sector_sizes(old: Mapping[str, Value], rest: dict[str, Value]) -> Iterator[tuple[str, Value]]:
+    """optimal_sectors is set while blocks are as small as they ever are here."""
+    if "optimal_sectors" not in rest:
+        return
+    sectors = rest.pop("optimal_sectors")
+    before = int(old.get("block_size", 512))
+    after = int(rest.pop("block_size", before))
+    if before <= after and not (before == after > 512 and int(sectors) > int(old.get("optimal_sectors", 0))):
+        yield "optimal_sectors", sectors
+        if before != after:
+            yield "block_size", after
+        return
+    smallest = 512 if before == after else after
+    yield "block_size", smallest
+    yield "optimal_sectors", sectors
+    if smallest != after:
+        yield "block_size", after
+
+
+def _alua_in_order(
+    old: Mapping[str, Value], differing: Mapping[str, Value], new: Mapping[str, Value]
+) -> Iterator[tuple[str, Value]]:
+    rest = dict(differing)
+    for name in sorted(rest):
+        if name.startswith(_SUPPORTS) and rest[name] not in (0, "0"):
+            yield name, rest.pop(name)
+    if "alua_access_state" in rest:
+        implicit = int(old.get("alua_access_type", 3)) & 1
+        wanted = int(new.get("alua_access_type", 3))
+        if not implicit:
+            yield "alua_access_type", wanted | 1
+            rest.pop("alua_access_type", None)
+            if wanted | 1 != wanted:
+                rest["alua_access_type"] = wanted
+        yield "alua_access_state", rest.pop("alua_access_state")
+        if "alua_access_status" in new:
+            rest["alua_access_status"] = new["alua_access_status"]
+    for name in sorted(rest):
+        yield name, rest[name]
+
+
+# Carried out on values
+
+
+def applied(now: Flat, changes: Iterable[Change]) -> Flat:
+    """What the changes make of a flat configuration: what LIO would, as far as values tell."""
+    flat = dict(now)
+    for change in changes:
+        if isinstance(change, Create):
+            assert change.key not in flat or not _deletable(change.key), change
+            flat[change.key] = change.value
+        elif isinstance(change, Delete):
+            del flat[change.key]
+            for key in [key for key in flat if parent_of(key) == change.key]:
+                assert not _deletable(key), key
+                del flat[key]
+        else:
+            flat[change.key] = _with(flat[change.key], change)
+    return flat
+
+
+def _with(value: Object, change: Set) -> Object:
+    if not change.group:
+        return replace(value, **{change.name: change.new})  # type: ignore[arg-type]
+    group = {**getattr(value, change.group)}
+    if change.group in ("chap", "discovery") and change.new in ("", None):
+        group.pop(change.name, None)
+    else:
+        assert change.new is not None
+        group[change.name] = change.new
+    value = replace(value, **{change.group: group})  # type: ignore[arg-type]
+    if isinstance(value, StorageObject) and change.name == "emulate_write_cache" and value.plugin == "fileio":
+        value = replace(value, write_back=change.new not in (0, "0"))
+    return value

@@ -1,0 +1,594 @@
+"""Carry out a plan of config.diff on the running target, one change after the other.
+
+What rtslib does in a time that grows with the number of objects - every LUN looks through all storage
+objects, every mapping through all LUNs - is done here by the same operations on configfs, in the same order,
+on the paths themselves; pass-through and user devices, and groups of fabrics with a nexus, are made through
+write.py. A new object's values are written where they differ from what a fresh one of its kind has: that is
+read once for all that must be alike.
+"""
+
+# ruff: noqa: PTH - thousands of these calls make one restore: no object for each path
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from isadmin.config import diff
+from isadmin.config.diff import Change, Create, Delete, Set
+from isadmin.config.model import (
+    DEFAULT_GROUP,
+    FabricModule,
+    Key,
+    Lun,
+    MappedLun,
+    NodeAcl,
+    Object,
+    Portal,
+    PortGroup,
+    StorageObject,
+    Target,
+    Tpg,
+    Value,
+    name_of,
+    parent_of,
+)
+from isadmin.errors import IsadminError
+from isadmin.lio import fabrics, files
+from isadmin.lio.explain import Causes, explain, is_rtslib_error
+from isadmin.lio.objects import PREFIXES, Lio, is_block_device
+from isadmin.lio.snapshot import CHAP_FILES
+
+Progress = Callable[[int, int], None]
+"""Called with how many changes are done, of how many."""
+
+DIRECTORIES = {"attributes": "attrib", "parameters": "param"}
+PR_START, PR_END = "PR_REG_START:", "PR_REG_END:"
+
+
+class StepError(IsadminError):
+    """A change that LIO refused. `change` is which, `done` how many before it were carried out."""
+
+    def __init__(self, change: Change, done: int, cause: IsadminError) -> None:
+        super().__init__(str(cause), cause.remedy)
+        self.change = change
+        self.done = done
+        self.status = cause.status
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was done, and, with keep_going, what could not be: one text each."""
+
+    done: int = 0
+    failed: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def carry_out(
+    lio: Lio, changes: Iterable[Change], *, keep_going: bool = False, progress: Progress | None = None
+) -> Outcome:
+    """Do the changes in order. With keep_going, one that LIO refuses is left out with all that needs it.
+
+    Raises StepError, without keep_going, for the first change that LIO refuses.
+    """
+    outcome = Outcome()
+    worker = _Worker(lio, outcome.failed if keep_going else None)
+    missing: set[Key] = set()
+    listed = list(changes)
+    for number, change in enumerate(listed):
+        if progress is not None:
+            progress(number, len(listed))
+        if keep_going and missing and _needs(change, missing):
+            missing.add(change.key)
+            outcome.skipped.append(f"{diff.verb(change)} {name_of(change.key)}")
+            continue
+        try:
+            worker.do(change)
+            outcome.done += 1
+        except Exception as error:
+            if isinstance(error, IsadminError):
+                cause = error
+            elif isinstance(error, OSError) or is_rtslib_error(error):
+                cause = _explained(change, error)
+            else:
+                raise
+            if not keep_going:
+                raise StepError(change, number, cause) from error
+            outcome.failed.append(cause.line())
+            if isinstance(change, Create):
+                missing.add(change.key)
+    if progress is not None:
+        progress(len(listed), len(listed))
+    lio.forget()
+    return outcome
+
+
+def _needs(change: Change, missing: set[Key]) -> bool:
+    key: Key | None = change.key
+    while key is not None:
+        if key in missing:
+            return True
+        key = parent_of(key)
+    if isinstance(change, Create) and isinstance(change.value, Lun):
+        plugin, name = change.value.storage_object.split("/")[2:]
+        return ("storage_object", plugin, name) in missing
+    if isinstance(change, Create) and isinstance(change.value, MappedLun):
+        return ("lun", *change.key[1:4], change.value.tpg_lun) in missing
+    return False
+
+
+def _attempt(change: Change) -> str:
+    if isinstance(change, Set):
+        what = f"set {change.name} of" if diff.verb(change) == "set" else diff.verb(change)
+        return f"Could not {what} {name_of(change.key)}"
+    return f"Could not {diff.verb(change)} {name_of(change.key)}"
+
+
+def _explained(change: Change, error: Exception) -> IsadminError:
+    if isinstance(error, _ValueRefusedError):
+        return explain(f"Could not set {error.name} of {name_of(change.key)}", error, _VALUE_CAUSES)
+    return explain(_attempt(change), error, _causes(change))
+
+
+def _causes(change: Change) -> Causes:
+    if isinstance(change, Set):
+        shown = "the value" if change.group in ("chap", "discovery") else f"'{change.new}'"
+        return {errno.EINVAL: (f"{shown} is not accepted", ""), errno.ENXIO: ("it is in use", "")}
+    if isinstance(change, Create) and isinstance(change.value, Portal):
+        cause = ("the address and port are in use or not acceptable", "ss -tlnp shows who listens")
+        return {errno.EINVAL: cause}
+    if isinstance(change, Create) and isinstance(change.value, StorageObject):
+        return {
+            errno.EBUSY: ("the device is in use", "unmount it, or stop what has it open"),
+            errno.ENOENT: ("there is no such file or device", "is its file system mounted?"),
+            errno.ENODEV: ("there is no such device", ""),
+            errno.EINVAL: ("the target does not accept it", "is the device in use, or the wrong kind?"),
+        }
+    return {}
+
+
+class _Worker:
+    """Does changes on one configfs directory, and remembers what spares looking."""
+
+    def __init__(self, lio: Lio, refused: list[str] | None = None) -> None:
+        """With `refused`, a value of a new object that LIO does not take is noted there, and no error."""
+        self._lio = lio
+        self._refused = refused
+        self._doing = ""
+        self._root = lio.path
+        self._places: dict[tuple[str, str], str] = {}
+        self._numbers: set[int] = set()
+        self._next = 0
+        for hba, names in lio.hbas().items():
+            prefix, _, number = hba.rpartition("_")
+            with suppress(ValueError):
+                self._numbers.add(int(number))
+            for name in names:
+                self._places[prefix, name] = f"{lio.path}/core/{hba}/{name}"
+        self._fresh: dict[tuple[object, ...], dict[str, Value]] = {}
+        self._fabrics: dict[str, fabrics.Fabric] = {one.name: one for one in fabrics.FABRICS}
+        self._made: set[str] = set()
+
+    def do(self, change: Change) -> None:
+        """Carry out one change, whole or not at all. Raises OSError, RTSLibError or IsadminError."""
+        self._doing = name_of(change.key)
+        if isinstance(change, Set):
+            self._set(change)
+        elif isinstance(change, Create):
+            self._create(change.key, change.value)
+        else:
+            self._delete(change)
+
+    # Where things are
+
+    def _so_path(self, plugin: str, name: str) -> str:
+        path = self._places.get((PREFIXES.get(plugin, plugin), name))
+        if path is None:
+            raise IsadminError(f"There is no storage object /backstores/{plugin}/{name}")
+        return path
+
+    def _fabric(self, name: str) -> fabrics.Fabric:
+        try:
+            return self._fabrics[name]
+        except KeyError:
+            known = ", ".join(self._fabrics)
+            raise IsadminError(f"Unknown fabric '{name}'", f"there are: {known}") from None
+
+    def _path(self, key: Key) -> str:
+        kind, *rest = key
+        if kind == "storage_object":
+            return self._so_path(str(rest[0]), str(rest[1]))
+        if kind == "port_group":
+            return f"{self._so_path(str(rest[0]), str(rest[1]))}/alua/{rest[2]}"
+        fabric = self._fabric(str(rest[0]))
+        path = f"{self._root}/{fabric.dirname}"
+        if kind == "fabric_module":
+            return path
+        path += f"/{fabric.wwn_directory(str(rest[1]))}"
+        if len(rest) > 2:
+            path += f"/tpgt_{rest[2]}"
+        if kind == "lun":
+            path += f"/lun/lun_{rest[3]}"
+        elif kind == "portal":
+            path += f"/np/{rest[3]}:{rest[4]}"
+        elif kind in ("node_acl", "mapped_lun"):
+            path += f"/acls/{fabric.wwn_directory(str(rest[3]))}"
+            if kind == "mapped_lun":
+                path += f"/lun_{rest[4]}"
+        return path
+
+    # Making
+
+    def _create(self, key: Key, value: Object) -> None:
+        if isinstance(value, FabricModule):
+            self._load(value.name)
+            self._discovery(value)
+            return
+        if isinstance(value, StorageObject):
+            self._create_storage_object(value)
+            return
+        if isinstance(value, PortGroup):
+            self._create_port_group(key, value)
+            return
+        if isinstance(value, Target):
+            self._load(value.fabric)
+            wwn = value.wwn
+            if not self._fabric(value.fabric).is_valid(wwn):
+                raise IsadminError(f"'{wwn}' is no name for a target of {value.fabric}")
+        path = self._path(key)
+        if isinstance(value, Tpg) and self._fabric(str(key[1])).has("nexus"):
+            self._create_with_nexus(key, value)
+        else:
+            os.mkdir(path)
+        try:
+            self._fill(key, path, value)
+        except BaseException:
+            self._remove(path)
+            raise
+
+    def _fill(self, key: Key, path: str, value: Object) -> None:
+        """What belongs into a directory that was just made."""
+        if isinstance(value, Lun):
+            plugin, name = value.storage_object.split("/")[2:]
+            os.symlink(self._so_path(plugin, name), f"{path}/{value.alias or _alias()}")
+            if value.alua_tg_pt_gp_name not in (None, DEFAULT_GROUP):
+                files.write(f"{path}/alua_tg_pt_gp", str(value.alua_tg_pt_gp_name))
+        elif isinstance(value, MappedLun):
+            lun = self._path(("lun", *key[1:4], value.tpg_lun))
+            os.symlink(lun, f"{path}/{value.alias or _alias()}")
+            files.write(f"{path}/write_protect", "1" if value.write_protect else "0")
+        elif isinstance(value, Portal):
+            for name in ("iser", "offload"):
+                if getattr(value, name):
+                    self._set_field(path, name, True)
+        elif isinstance(value, NodeAcl):
+            alike = ("node_acl", *key[1:4])
+            self._set_values("node_acl", path, "attributes", value.attributes, alike)
+            self._set_chap(f"{path}/auth", value.chap)
+            if value.tag:
+                files.write(f"{path}/tag", value.tag)
+        elif isinstance(value, Tpg | Target):
+            kind = str(key[0])
+            self._set_values(kind, path, "attributes", value.attributes, None)
+            self._set_values(kind, path, "parameters", value.parameters, None)
+            if isinstance(value, Tpg):
+                self._set_chap(f"{path}/auth", value.chap)
+
+    def _remove(self, path: str) -> None:
+        """Take away what was made of an object that cannot be made whole."""
+        with suppress(OSError):
+            link = files.link(path)
+            if link is not None:
+                os.unlink(f"{path}/{link[0]}")
+        with suppress(OSError):
+            os.rmdir(path)
+
+    def _load(self, name: str) -> None:
+        if name not in self._made:
+            fabric = self._fabric(name)
+            if not os.path.isdir(f"{self._root}/{fabric.dirname}"):
+                from isadmin.lio import write
+
+                write.load_fabric(fabric)
+            self._made.add(name)
+
+    def _create_with_nexus(self, key: Key, value: Tpg) -> None:
+        from isadmin.lio import objects, write
+
+        fabric = self._fabric(str(key[1]))
+        write.create_tpg(objects.Target(self._lio, fabric, str(key[2])), value.tag)
+
+    def _discovery(self, value: FabricModule) -> None:
+        directory = f"{self._path(('fabric_module', value.name))}/discovery_auth"
+        self._set_chap(directory, {name: value.discovery.get(name, "") for name in CHAP_FILES})
+        if value.discovery_enable_auth is not None:
+            files.write(f"{directory}/enforce_discovery_auth", str(int(value.discovery_enable_auth)))
+
+    def _set_chap(self, directory: str, values: Mapping[str, Value]) -> None:
+        for name, value in values.items():
+            files.write(f"{directory}/{CHAP_FILES[name]}", str(value) or "NULL")
+
+    def _create_port_group(self, key: Key, value: PortGroup) -> None:
+        path = self._path(key)
+        so = str(key[1])
+        if value.name != DEFAULT_GROUP:
+            os.mkdir(path)
+            try:
+                if value.tg_pt_gp_id is not None:
+                    files.write(f"{path}/tg_pt_gp_id", str(value.tg_pt_gp_id))
+                self._set_alua(path, value.alua, ("port_group", so))
+            except BaseException:
+                self._remove(path)
+                raise
+            return
+        if so in ("pscsi", "user") and not os.path.isdir(path):
+            return
+        self._set_alua(path, value.alua, ("default", so))
+
+    def _set_alua(self, path: str, values: Mapping[str, Value], alike: tuple[object, ...]) -> None:
+        now = self._fresh.get(alike)
+        if now is None:
+            from isadmin.lio import snapshot
+
+            now = self._fresh[alike] = snapshot.alua_values(path)
+        differing = {name: value for name, value in values.items() if str(now.get(name)) != str(value)}
+        for name, value in diff.in_order("port_group", "alua", now, differing, values):
+            files.write(f"{path}/{name}", str(value))
+
+    def _set_values(
+        self,
+        kind: str,
+        path: str,
+        group: str,
+        values: Mapping[str, Value],
+        alike: tuple[object, ...] | None,
+        skip: frozenset[str] = frozenset(),
+    ) -> None:
+        """Bring a new object's values to what they are to be; all with the same `alike` begin the same."""
+        if not values:
+            return
+        directory = f"{path}/{DIRECTORIES[group]}"
+        now = None if alike is None else self._fresh.get((*alike, group))
+        if now is None or not now.keys() >= values.keys():
+            now = {name: files.read_or(f"{directory}/{name}", "") for name in values}
+            if alike is not None:
+                self._fresh[(*alike, group)] = now
+        differing = {
+            name: value for name, value in values.items() if now[name] != str(value) and name not in skip
+        }
+        for name, value in diff.in_order(kind, group, now, differing, values):
+            self._write_value(directory, name, value)
+
+    def _write_value(self, directory: str, name: str, value: Value) -> None:
+        try:
+            files.write(f"{directory}/{name}", str(value))
+        except OSError as error:
+            if self._refused is None:
+                raise _ValueRefusedError(name, error) from error
+            self._refused.append(
+                explain(f"Could not set {name} of {self._doing}", error, _VALUE_CAUSES).line()
+            )
+
+    # Storage objects
+
+    def _create_storage_object(self, so: StorageObject) -> None:
+        if not so.name or any(c in so.name for c in "/ \t\n"):
+            raise IsadminError(f"Bad name '{so.name}' of a storage object", "it has no blanks and no /")
+        prefix = PREFIXES.get(so.plugin)
+        make = {"ramdisk": self._ramdisk, "fileio": self._fileio, "block": self._block}.get(so.plugin)
+        if prefix is None:
+            raise IsadminError(f"Unknown plugin '{so.plugin}'")
+        if make is None:
+            path = self._by_rtslib(so)
+        else:
+            while self._next in self._numbers:
+                self._next += 1
+            hba = f"{self._root}/core/{prefix}_{self._next}"
+            path = f"{hba}/{so.name}"
+            os.mkdir(hba)
+            self._numbers.add(self._next)
+            try:
+                os.mkdir(path)
+                make(path, so)
+                self._identify(path, so)
+            except BaseException:
+                for leftover in (path, hba):
+                    with suppress(OSError):
+                        os.rmdir(leftover)
+                self._numbers.discard(self._next)
+                raise
+        self._places[prefix, so.name] = path
+        try:
+            self._set_values("storage_object", path, "attributes", so.attributes, _alike(so))
+        except BaseException:
+            with suppress(OSError):
+                os.rmdir(path)
+                os.rmdir(os.path.dirname(path))
+            del self._places[prefix, so.name]
+            raise
+
+    @staticmethod
+    def _ramdisk(path: str, so: StorageObject) -> None:
+        pages = max(round((so.size or 0) / os.sysconf("SC_PAGE_SIZE")), 1)
+        files.write(f"{path}/control", f"rd_pages={pages}")
+        if so.nullio:
+            files.write(f"{path}/control", "rd_nullio=1")
+
+    @staticmethod
+    def _fileio(path: str, so: StorageObject) -> None:
+        dev = so.dev or ""
+        state = os.stat(dev)
+        if stat.S_ISBLK(state.st_mode):
+            _refuse_in_use(dev)
+            files.write(f"{path}/control", f"fd_dev_name={dev}")
+        elif not stat.S_ISREG(state.st_mode):
+            raise IsadminError(f"{dev} is neither a file nor a block device")
+        else:
+            size = state.st_size if so.size is None else so.size
+            files.write(f"{path}/control", f"fd_dev_name={dev},fd_dev_size={size}")
+        if so.write_back:
+            files.write(f"{path}/attrib/emulate_write_cache", "1")
+            files.write(f"{path}/control", "fd_buffered_io=1")
+        if so.aio:
+            files.write(f"{path}/control", "fd_async_io=1")
+        files.write(f"{path}/udev_path", dev)
+
+    @staticmethod
+    def _block(path: str, so: StorageObject) -> None:
+        dev = so.dev or ""
+        os.stat(dev)
+        if not is_block_device(dev):
+            raise IsadminError(f"{dev} is not a block device")
+        if so.exclusive is not False:
+            _refuse_in_use(dev)
+        files.write(f"{path}/udev_path", dev)
+        files.write(f"{path}/control", f"udev_path={dev}")
+        files.write(f"{path}/control", f"readonly={int(bool(so.readonly))}")
+        files.write(f"{path}/control", f"exclusive={int(so.exclusive is not False)}")
+
+    def _identify(self, path: str, so: StorageObject) -> None:
+        """Switch it on, and give it its serial number and the reservations that were kept for that."""
+        files.write(f"{path}/enable", "1\n")
+        wwn = so.wwn or str(uuid.uuid4())
+        files.write(f"{path}/wwn/vpd_unit_serial", f"{wwn}\n")
+        dbroot = self._fresh.get(("dbroot",))
+        if dbroot is None:
+            dbroot = self._fresh["dbroot",] = {"path": files.read_or(f"{self._root}/dbroot", "")}
+        for reservation in _reservations(f"{dbroot['path']}/pr/aptpl_{wwn}"):
+            files.write(f"{path}/pr/res_aptpl_metadata", reservation)
+
+    def _by_rtslib(self, so: StorageObject) -> str:
+        from isadmin.lio import write
+
+        if so.plugin == "pscsi":
+            made = write.create_pscsi(self._lio, so.name, so.dev or "")
+        else:
+            sectors = None if so.hw_max_sectors is None else str(so.hw_max_sectors)
+            made = write.create_user(
+                self._lio,
+                so.name,
+                so.config or "",
+                so.size or 0,
+                wwn=so.wwn,
+                hw_max_sectors=sectors,
+                control=so.control,
+            )
+        with suppress(ValueError):
+            self._numbers.add(int(os.path.dirname(made.path).rpartition("_")[2]))
+        return made.path
+
+    # Setting
+
+    def _set(self, change: Set) -> None:
+        path = self._path(change.key)
+        if change.group in DIRECTORIES:
+            files.write(f"{path}/{DIRECTORIES[change.group]}/{change.name}", str(change.new))
+        elif change.group == "alua":
+            files.write(f"{path}/{change.name}", str(change.new))
+        elif change.group in ("chap", "discovery"):
+            directory = "auth" if change.group == "chap" else "discovery_auth"
+            self._set_chap(f"{path}/{directory}", {change.name: change.new or ""})
+        else:
+            self._set_field(path, change.name, change.new)
+
+    def _set_field(self, path: str, name: str, value: Value | None) -> None:
+        """One of diff.IN_PLACE."""
+        if name == "wwn":
+            files.write(f"{path}/wwn/vpd_unit_serial", f"{value}\n")
+        elif name == "alua_tg_pt_gp_name":
+            files.write(f"{path}/alua_tg_pt_gp", str(value))
+        elif name == "tag":
+            files.write(f"{path}/tag", str(value) if value else "NULL")
+        elif name == "discovery_enable_auth":
+            files.write(f"{path}/discovery_auth/enforce_discovery_auth", str(int(bool(value))))
+        elif name in ("iser", "offload"):
+            files.write(f"{path}/{'cxgbit' if name == 'offload' else name}", str(int(bool(value))))
+        else:
+            # A fabric without the file has its groups always on.
+            file = f"{path}/{name}"
+            if name != "enable" or os.path.exists(file):
+                files.write(file, str(int(bool(value))))
+
+    # Deleting
+
+    def _delete(self, change: Delete) -> None:
+        key, value = change.key, change.value
+        if isinstance(value, FabricModule):
+            self._discovery(replace(value, discovery_enable_auth=False, discovery={}))
+            return
+        path = self._path(key)
+        if isinstance(value, Lun | MappedLun):
+            link = files.link(path)
+            if link is not None:
+                os.unlink(f"{path}/{link[0]}")
+        elif isinstance(value, Portal):
+            for name in ("iser", "offload"):
+                if getattr(value, name):
+                    self._set_field(path, name, False)
+        os.rmdir(path)
+        if isinstance(value, StorageObject):
+            hba = os.path.dirname(path)
+            del self._places[PREFIXES.get(value.plugin, value.plugin), value.name]
+            # Another storage object may share it, as LIO allows.
+            with suppress(OSError):
+                os.rmdir(hba)
+                with suppress(ValueError):
+                    self._numbers.discard(int(hba.rpartition("_")[2]))
+
+
+_VALUE_CAUSES = {errno.EINVAL: ("the value is not accepted", ""), errno.ENXIO: ("it is in use", "")}
+
+
+class _ValueRefusedError(OSError):
+    """An OSError that says which value of a new object LIO refused."""
+
+    def __init__(self, name: str, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.name = name
+
+
+def _alias() -> str:
+    return str(uuid.uuid4())[-10:]
+
+
+def _alike(so: StorageObject) -> tuple[object, ...] | None:
+    """What all fresh storage objects share their values with, None for those that mirror a device."""
+    if so.plugin == "ramdisk":
+        return ("storage_object", "ramdisk", so.nullio)
+    if so.plugin == "fileio" and so.dev and not is_block_device(so.dev):
+        return ("storage_object", "fileio", so.write_back, so.aio)
+    return None
+
+
+def _refuse_in_use(dev: str) -> None:
+    """Raises IsadminError if a device is mounted or held by somebody else."""
+    try:
+        os.close(os.open(dev, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise IsadminError(f"{dev} is in use", "unmount it, or stop what has it open") from error
+        raise
+
+
+def _reservations(file: str) -> list[str]:
+    """The persistent reservations that LIO keeps in a file for a serial number, as it takes them back."""
+    try:
+        words = Path(file).read_text().split()
+    except (OSError, UnicodeDecodeError):
+        return []
+    found: list[str] = []
+    lines: list[str] = []
+    for word in words:
+        if word.startswith(PR_START):
+            lines = []
+        elif word.startswith(PR_END):
+            found.append(",".join(lines))
+        else:
+            lines.append(word)
+    return found
