@@ -44,13 +44,14 @@ class Lio:
     core/ has another number of subdirectories than before.
     """
 
-    __slots__ = ("_backing", "_hbas", "_seen", "path")
+    __slots__ = ("_backing", "_hbas", "_probed", "_seen", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._hbas: dict[str, list[str]] = {}
         self._seen: tuple[int, ...] = ()
         self._backing: dict[str, tuple[int, int] | None] = {}
+        self._probed = False
 
     def hbas(self) -> dict[str, list[str]]:
         """The backstores' directories in core/ and the names of the storage objects in each."""
@@ -109,6 +110,11 @@ class Lio:
 
     def find_storage_object(self, plugin: str, name: str) -> StorageObject | None:
         """The storage object of that name, None if there is none."""
+        if not self._seen and not self._probed:
+            # A process that runs one command would list every directory to look into one: the newest are
+            # probed first, since what was just created is what commands are mostly about.
+            self._probed = True
+            return self._probe(plugin, name)
         prefix = PREFIXES[plugin] + "_"
         for hba, names in self.hbas().items():
             if name in names and hba.startswith(prefix):
@@ -118,6 +124,19 @@ class Lio:
                 self.forget()
                 return self.find_storage_object(plugin, name)
         return None
+
+    def _probe(self, plugin: str, name: str) -> StorageObject | None:
+        for number in reversed(files.numbered(f"{self.path}/core", f"{PREFIXES[plugin]}_")):
+            so = StorageObject(f"{self.path}/core/{PREFIXES[plugin]}_{number}/{name}")
+            if so.exists():
+                return so
+        return None
+
+    def free_hba(self) -> int:
+        """The lowest number that no backstore's directory has."""
+        names = files.names(f"{self.path}/core")
+        numbers = [n for name in names if (n := _trailing_number(name)) is not None]
+        return lowest_free(numbers)
 
     def targets(self, fabric: fabrics.Fabric) -> list[Target]:
         """The targets of a fabric, none if the fabric is not loaded."""
@@ -456,6 +475,11 @@ class Portal:
 
     def offload(self) -> bool:
         return files.read_or(f"{self.path}/cxgbit", "0") not in ("0", "")
+
+
+def _trailing_number(name: str) -> int | None:
+    digits = name.rpartition("_")[2]
+    return int(digits) if digits.isdecimal() else None
 
 
 def _identity(path: str) -> tuple[int, int] | None:

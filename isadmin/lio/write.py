@@ -143,8 +143,7 @@ def _create_storage_object(lio: Lio, plugin: str, name: str, create: Callable[[i
         raise UsageError(f"Bad name '{name}'", "a storage object's name has no blanks and no /")
     if lio.find_storage_object(plugin, name) is not None:
         raise IsadminError(f"Storage object {plugin}/{name} exists")
-    used = [number for hba in lio.hbas() if (number := _hba_number(hba)) is not None]
-    index = lowest_free(sorted(used))
+    index = lio.free_hba()
     # rtslib remembers the numbers it gave; ours are not among them.
     tcm.bs_cache.clear()
     try:
@@ -165,13 +164,6 @@ _STORAGE_CAUSES = {
     errno.ENODEV: ("there is no such device", ""),
     errno.EINVAL: ("the target does not accept it", "is the device in use, or the wrong kind?"),
 }
-
-
-def _hba_number(name: str) -> int | None:
-    try:
-        return int(name.rpartition("_")[2])
-    except ValueError:
-        return None
 
 
 def delete_storage_object(lio: Lio, so: StorageObject) -> list[Lun]:
