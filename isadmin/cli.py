@@ -139,7 +139,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
         sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        status = _userspace(words[1:]) if words[:1] == ["userspace"] else _run(words)
+        if words[:1] == ["--complete"]:
+            from isadmin.shell import complete
+
+            status = complete.main(words[1:], read_arguments)
+        else:
+            status = _userspace(words[1:]) if words[:1] == ["userspace"] else _run(words)
         sys.stdout.flush()
     except IsadminError as error:
         return _report(error, "isadmin: ", debug="--debug" in words)

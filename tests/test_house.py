@@ -46,8 +46,10 @@ MAY_IMPORT = {
         "isadmin.docs",
         "isadmin.shell",
         "isadmin.lio",
+        "isadmin.config",
         "isadmin.errors",
         "isadmin.cli",
+        "isadmin.userspace.command",
     },
     "isadmin.userspace.iscsi": {"isadmin.userspace.iscsi"},
     "isadmin.userspace.scsi": {

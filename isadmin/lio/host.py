@@ -160,6 +160,19 @@ def choose(*, userspace: bool = False, configfs: Path | None = None) -> Host:
     return of_daemon(info)
 
 
+def peek(*, userspace: bool = False, configfs: Path | None = None) -> Host | None:
+    """The target that choose() would take, if it is there: nothing is started, loaded or waited for."""
+    try:
+        if configfs is not None:
+            return given(configfs)
+        if not userspace and KERNEL.is_dir():
+            return kernel()
+        info = control.running()
+    except NoTargetError:
+        return None
+    return of_daemon(info) if info else None
+
+
 def given(path: Path) -> Host:
     """The target at a directory, which must be LIO's `target` itself. Raises NoTargetError if it is not."""
     path = path.absolute()

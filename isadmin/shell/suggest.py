@@ -50,14 +50,28 @@ def suggest(line: str, here: Node) -> list[Suggestion]:
         return []
 
 
+def suggest_words(words: Sequence[str], last: str, here: Node) -> list[Suggestion]:
+    """What could be the last of a program's arguments, each of them one word as it is; see suggest."""
+    read = [_word(text) for text in words]
+    try:
+        return _at(read, _word(last), len(last), here)
+    except IsadminError:
+        return []
+
+
+def _word(text: str) -> language.Word:
+    key = language.KEY.match(text)
+    return language.Word(text) if key is None else language.Word(text[key.end() + 1 :], key[0])
+
+
 def _at(words: list[language.Word], last: language.Word, typed: int, here: Node) -> list[Suggestion]:
     path = words.pop(0).value if words and language.is_path(words[0]) else None
     if not words:
         if path is not None:
-            return _commands(_one(here, path), last.value, typed)
+            return commands(_one(here, path), last.value, typed)
         if language.is_path(last):
             return _paths(here, last.value, typed, "path")
-        return _commands(here, last.value, typed) + _paths(here, last.value, typed, "path")
+        return commands(here, last.value, typed) + _paths(here, last.value, typed, "path")
     return _arguments(_one(here, path), words[0].text, words[1:], last, typed)
 
 
@@ -66,7 +80,8 @@ def _one(here: Node, path: str | None) -> Node:
     return nodes[0] if nodes else here
 
 
-def _commands(node: Node, typed: str, length: int) -> list[Suggestion]:
+def commands(node: Node, typed: str, length: int) -> list[Suggestion]:
+    """A place's commands that begin with what is typed, which is `length` characters of the line."""
     return [
         Suggestion(f"{name} ", length, "command", _first_line(node.get_command_method(name).__doc__))
         for name in node.list_commands()
