@@ -14,6 +14,8 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -44,12 +46,14 @@ class Lio:
     core/ has another number of subdirectories than before.
     """
 
-    __slots__ = ("_backing", "_hbas", "_probed", "_seen", "path")
+    __slots__ = ("_backing", "_hbas", "_links", "_listed", "_probed", "_seen", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._hbas: dict[str, list[str]] = {}
         self._seen: tuple[int, ...] = ()
+        self._links: dict[str, tuple[str, str] | None] | None = None
+        self._listed = False
         self._backing: dict[str, tuple[int, int] | None] = {}
         self._probed = False
 
@@ -79,6 +83,24 @@ class Lio:
         self._hbas = {}
         self._seen = ()
 
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """For a look at everything at once, as `ls` takes it: what LUNs are linked to and where storage
+        objects are is read once, and forgotten after it."""
+        self._links, self._listed = {}, False
+        try:
+            yield
+        finally:
+            self._links = None
+
+    def link(self, directory: str) -> tuple[str, str] | None:
+        """The link in a LUN's directory: its name and where it leads, None if there is none."""
+        if self._links is None:
+            return files.link(directory)
+        if directory not in self._links:
+            self._links[directory] = files.link(directory)
+        return self._links[directory]
+
     def user_of(self, path: str) -> StorageObject | None:
         """The fileio or block storage object over a file or device, by whatever path it names it."""
         wanted = _identity(path)
@@ -100,7 +122,9 @@ class Lio:
 
     def storage_objects(self, plugin: str | None = None) -> list[StorageObject]:
         """All storage objects (of one plugin), in no order."""
-        self.forget()
+        if self._links is None or not self._listed:
+            self.forget()
+            self._listed = True
         return [
             StorageObject(f"{self.path}/core/{hba}/{name}")
             for hba, names in self.hbas().items()
@@ -372,7 +396,7 @@ class Lun:
 
     def link(self) -> tuple[str, str] | None:
         """(alias, path of the storage object), None if the link is gone."""
-        return files.link(self.path)
+        return self.tpg.target.lio.link(self.path)
 
     def storage_object(self) -> StorageObject | None:
         link = self.link()

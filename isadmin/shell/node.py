@@ -25,6 +25,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -150,6 +151,10 @@ class Node(Groups):
     def warn(self, text: str) -> None:
         """Print a line that the user should heed, on standard error."""
         self.shell.warn(text)
+
+    def looking(self) -> AbstractContextManager[None]:
+        """Entered while the whole tree is shown: what is seen twice may be read once."""
+        return nullcontext()
 
     # Commands
 

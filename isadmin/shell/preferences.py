@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -208,14 +209,20 @@ class Preferences:
 
 
 class Bookmarks:
-    """Names for paths, kept in a TOML file of their own. `last` is where something was last created."""
+    """Names for paths, kept in a TOML file of their own, which is read when one is first looked at.
+    `last` is where something was last created.
+
+    Raises RefusedFileError for a file that is no TOML.
+    """
 
     def __init__(self, file: Path | None = None) -> None:
         self.file = file
         self._unsaved = False
-        self._paths: dict[str, str] = {}
-        if file is not None:
-            self._paths = {k: v for k, v in _load(file).items() if isinstance(v, str)}
+
+    @cached_property
+    def _paths(self) -> dict[str, str]:
+        known = {} if self.file is None else _load(self.file)
+        return {name: path for name, path in known.items() if isinstance(path, str)}
 
     @classmethod
     def of_user(cls) -> Bookmarks:

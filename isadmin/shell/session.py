@@ -156,7 +156,8 @@ class Session:
         if self.as_json:
             from isadmin.shell import output
 
-            self.answer(node=output.tree(top, depth))
+            with self.root.looking():
+                self.answer(node=output.tree(top, depth))
             return
         width = render.MAX_WIDTH
         if self.out.isatty():
@@ -166,7 +167,9 @@ class Session:
         style = render.TreeStyle(
             width, flag("tree_round_nodes"), flag("tree_status_mode"), flag("tree_show_root"), self.paint()
         )
-        self.say("\n".join(render.tree(top, style, depth)))
+        with self.root.looking():
+            lines = list(render.tree(top, style, depth))
+        self.say("\n".join(lines))
 
     # What is run
 

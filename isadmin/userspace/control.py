@@ -12,10 +12,8 @@ The state directory holds what must survive: saveconfig.json and its generations
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import struct
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -158,6 +156,8 @@ def running() -> DaemonInfo | None:
     holder = lock_holder(directory)
     if not holder:
         return None
+    import json
+
     try:
         info = DaemonInfo(**json.loads((directory / "daemon.json").read_text()))
     except (FileNotFoundError, json.JSONDecodeError, TypeError):
@@ -178,6 +178,8 @@ def ensure_started() -> DaemonInfo:
     """The running daemon; starts it when there is none. NoTargetError when it cannot be started."""
     if info := running():
         return info
+    import subprocess
+
     done = subprocess.run(
         [*OURSELVES, "userspace", "start"],
         stdin=subprocess.DEVNULL,

@@ -212,3 +212,28 @@ def test_handles_of_what_is_not_there(tpg: Tpg) -> None:
     assert not NodeAcl(tpg, "iqn.none").exists()
     assert not MappedLun(tpg.acls()[0], 99).exists()
     assert not PortGroup(so(tpg.target.lio, "fileio", "f1"), "../attrib").exists()
+
+
+def test_a_look_at_everything_reads_what_is_met_twice_once(
+    everything: Lio, tpg: Tpg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    link = files.link
+
+    def counted(directory: str) -> tuple[str, str] | None:
+        read.append(directory)
+        return link(directory)
+
+    monkeypatch.setattr(files, "link", counted)
+    first = tpg.luns()[0]
+    with everything.looking():
+        assert first.link() == first.link() == tpg.luns()[0].link()
+        seen = everything.hbas()
+        everything.storage_objects()
+        assert everything.hbas() is not seen
+        seen = everything.hbas()
+        everything.storage_objects()
+        assert everything.hbas() is seen
+    assert read == [first.path]
+    first.link()
+    assert read == [first.path] * 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import socket
 
 from isadmin.errors import UsageError
 
@@ -65,6 +64,8 @@ def is_wildcard(address: str) -> bool:
 
 def is_on_this_host(address: str) -> bool:
     """Whether a socket can be bound to it here and now."""
+    import socket
+
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:

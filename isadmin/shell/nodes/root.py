@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -38,6 +39,9 @@ class Root(Node):
     def lio(self) -> Lio:
         """The configuration that this tree shows."""
         return self.shell.lio
+
+    def looking(self) -> AbstractContextManager[None]:
+        return self.lio.looking()
 
     def make_children(self) -> None:
         self.shell.host.require()
