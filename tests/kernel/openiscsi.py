@@ -13,8 +13,12 @@ from tests.integration.sandbox import wait_until
 
 ETC = Path("/etc/iscsi")
 SESSIONS = Path("/sys/class/iscsi_session")
+DOOR = "@ISCSIADM_ABSTRACT_NAMESPACE"
+"""The socket on which its daemon hears iscsiadm."""
 AUTHENTICATION_FAILED = 24
 """iscsiadm's exit status (ISCSI_ERR_LOGIN_AUTH_FAILED)."""
+LOGIN_FAILED = 19
+"""The same of a login that it gave up itself (ISCSI_ERR_FATAL_LOGIN)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ def running(name: str) -> Iterator[Initiator]:
         ["iscsid", "-f"], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
+        wait_until(lambda: DOOR in Path("/proc/net/unix").read_text(), "the initiator's daemon")
         yield initiator
     finally:
         # 21: there was no session

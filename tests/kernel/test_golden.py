@@ -8,8 +8,10 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from errno import EACCES
 from json import loads
 from pathlib import Path
+from socket import socket
 
 import pytest
 
@@ -66,7 +68,8 @@ def shape(root: str) -> dict[str, str]:
 def unlike(record: Record) -> list[str]:
     """The operation, done here; a line when it ends otherwise than recorded."""
     number, _ = Operations().run(record)
-    return [f"{record}: errno {number}"] if number != record.get("errno", 0) else []
+    expected = EACCES if record.get("result") == "EACCES" else record.get("errno", 0)
+    return [f"{record}: errno {number}"] if number != expected else []
 
 
 def states() -> dict[str, dict[str, Record]]:
@@ -88,7 +91,7 @@ def test_every_state(machine: None) -> None:
             shell(row["sh"])
         elif "op" in row:
             wrong += unlike(row)
-        elif row["state"] >= "02":
+        elif row.get("state", "") >= "02":
             # rdma_cm appears beside target with the modules of another fabric.
             entries = {p: e for p, e in recorded[row["state"]].items() if p.split("/")[0] == "target"}
             here = shape("target")
@@ -110,9 +113,14 @@ def contents_unlike(recorded: dict[str, Record]) -> list[str]:
 @pytest.mark.parametrize("name", ["probes", "portal-probes"])
 def test_every_probe(name: str, machine: None) -> None:
     wrong: list[str] = []
-    for row in rows(name):
-        if "sh" in row:
-            shell(row["sh"])
-        elif "crash" not in row and hasattr(Operations, f"do_{row['op']}"):
-            wrong += unlike(row)
+    with socket() as listener:
+        if name == "portal-probes":
+            # Another program's, in the way of a portal.
+            listener.bind(("127.0.0.1", 3999))
+            listener.listen()
+        for row in rows(name):
+            if "sh" in row:
+                shell(row["sh"])
+            elif "crash" not in row and hasattr(Operations, f"do_{row['op']}"):
+                wrong += unlike(row)
     assert not wrong, "\n".join(wrong[:40])

@@ -6,6 +6,8 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,17 +15,19 @@ import pytest
 from tests.integration.sandbox import Userspace, running_userspace
 from tests.kernel import openiscsi, world
 from tests.kernel.forks import Forks
-from tests.kernel.openiscsi import AUTHENTICATION_FAILED, Chap, Initiator
+from tests.kernel.openiscsi import AUTHENTICATION_FAILED, LOGIN_FAILED, Chap, Initiator
 
 pytestmark = pytest.mark.kernel(disposable=True)
 
 TARGET = "iqn.2003-01.org.linux-iscsi.test:disks"
-NAME = "iqn.2003-01.org.linux-iscsi.test:client"
+ONE_WAY_NAME = "iqn.2003-01.org.linux-iscsi.test:one-way"
+MUTUAL_NAME = "iqn.2003-01.org.linux-iscsi.test:mutual"
 PORTAL = "127.0.0.1:3260"
 ONE_WAY = Chap("alice", "alice-and-a-long-secret")
 MUTUAL = Chap("alice", "alice-and-a-long-secret", "bob", "bob-and-another-secret")
 SIZE = 48 << 20
-ACL = f"/iscsi/{TARGET}/tpg1/acls/{NAME}"
+LUNS = (0, 1)
+ACLS = f"/iscsi/{TARGET}/tpg1/acls"
 CONFIGURE = f"""\
 /backstores/fileio create name=file file_or_dev={{directory}}/disk.img size={SIZE}
 /backstores/ramdisk create name=ram size={SIZE}
@@ -31,9 +35,11 @@ CONFIGURE = f"""\
 /iscsi/{TARGET}/tpg1/luns create /backstores/fileio/file
 /iscsi/{TARGET}/tpg1/luns create /backstores/ramdisk/ram
 /iscsi/{TARGET}/tpg1 set attribute authentication=1 generate_node_acls=0
-/iscsi/{TARGET}/tpg1/acls create {NAME}
-{ACL} set auth userid={MUTUAL.user} password={MUTUAL.secret}
-{ACL} set auth mutual_userid={MUTUAL.target_user} mutual_password={MUTUAL.target_secret}
+{ACLS} create {ONE_WAY_NAME}
+{ACLS} create {MUTUAL_NAME}
+{ACLS}/{ONE_WAY_NAME} set auth userid={ONE_WAY.user} password={ONE_WAY.secret}
+{ACLS}/{MUTUAL_NAME} set auth userid={MUTUAL.user} password={MUTUAL.secret}
+{ACLS}/{MUTUAL_NAME} set auth mutual_userid={MUTUAL.target_user} mutual_password={MUTUAL.target_secret}
 """
 
 
@@ -61,9 +67,10 @@ def configure(target: Userspace, directory: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture
-def initiator(served: Userspace) -> Iterator[Initiator]:
-    with openiscsi.running(NAME) as initiator:
+@contextmanager
+def initiator_with(chap: Chap) -> Iterator[Initiator]:
+    """An initiator with an ACL for these credentials, which has discovered the target."""
+    with openiscsi.running(MUTUAL_NAME if chap.target_user else ONE_WAY_NAME) as initiator:
         assert initiator.discover(PORTAL) == [f"{PORTAL},1 {TARGET}"]
         yield initiator
 
@@ -74,52 +81,57 @@ def digest(path: Path, length: int) -> str:
 
 
 @pytest.mark.parametrize("chap", [ONE_WAY, MUTUAL], ids=["chap", "mutual-chap"])
-@pytest.mark.parametrize("lun", [0, 1], ids=["fileio", "ramdisk"])
-def test_what_is_written_is_read_after_another_login(
-    initiator: Initiator, tmp_path: Path, chap: Chap, lun: int
-) -> None:
+def test_what_is_written_is_read_after_another_login(served: Userspace, tmp_path: Path, chap: Chap) -> None:
     source = tmp_path / "source"
     source.write_bytes(os.urandom(8 << 20))
-    initiator.login(TARGET, PORTAL, chap)
-    disk = initiator.disk(TARGET, lun)
-    size = int(Path("/sys/block", disk.name, "size").read_text()) * 512
-    assert size == SIZE
-    subprocess.run(["dd", f"if={source}", f"of={disk}", "bs=256k", "oflag=direct", "status=none"], check=True)
-    initiator.logout(TARGET, PORTAL)
-    assert not initiator.disks(TARGET)
-    initiator.login(TARGET, PORTAL)
-    assert digest(initiator.disk(TARGET, lun), 8 << 20) == digest(source, 8 << 20)
+    with initiator_with(chap) as initiator:
+        initiator.login(TARGET, PORTAL, chap)
+        for lun in LUNS:
+            disk = initiator.disk(TARGET, lun)
+            assert int(Path("/sys/block", disk.name, "size").read_text()) * 512 == SIZE
+            command = ["dd", f"if={source}", f"of={disk}", "bs=256k", "oflag=direct", "status=none"]
+            subprocess.run(command, check=True)
+        initiator.logout(TARGET, PORTAL)
+        assert not initiator.disks(TARGET)
+        initiator.login(TARGET, PORTAL)
+        for lun in LUNS:
+            assert digest(initiator.disk(TARGET, lun), 8 << 20) == digest(source, 8 << 20)
 
 
-@pytest.mark.parametrize(
-    "chap",
-    [Chap("alice", "not-the-secret-at-all"), Chap("alice", ONE_WAY.secret, "bob", "not-the-target-secret")],
-    ids=["wrong-secret", "wrong-mutual"],
-)
-def test_wrong_secret_is_refused(initiator: Initiator, chap: Chap) -> None:
-    initiator.login(TARGET, PORTAL, chap, status=AUTHENTICATION_FAILED)
-    assert not initiator.disks(TARGET)
+def test_wrong_secret_is_refused(served: Userspace) -> None:
+    with initiator_with(ONE_WAY) as initiator:
+        wrong = replace(ONE_WAY, secret="not-the-secret-at-all")
+        initiator.login(TARGET, PORTAL, wrong, status=AUTHENTICATION_FAILED)
+        assert not initiator.disks(TARGET)
 
 
-def test_file_system_keeps_its_files(initiator: Initiator, tmp_path: Path) -> None:
-    initiator.login(TARGET, PORTAL, MUTUAL)
-    disk = initiator.disk(TARGET, 0)
-    subprocess.run(["mkfs.ext4", "-q", str(disk)], check=True)
-    mounted = tmp_path / "mounted"
-    mounted.mkdir()
-    files = {f"file{number}": os.urandom(number << 16) for number in range(1, 9)}
-    subprocess.run(["mount", str(disk), str(mounted)], check=True)
-    try:
-        for name, data in files.items():
-            (mounted / name).write_bytes(data)
-    finally:
-        subprocess.run(["umount", str(mounted)], check=True)
-    initiator.logout(TARGET, PORTAL)
-    initiator.login(TARGET, PORTAL)
-    disk = initiator.disk(TARGET, 0)
-    subprocess.run(["fsck.ext4", "-f", "-n", str(disk)], check=True, capture_output=True)
-    subprocess.run(["mount", "-o", "ro", str(disk), str(mounted)], check=True)
-    try:
-        assert {path.name: path.read_bytes() for path in mounted.glob("file*")} == files
-    finally:
-        subprocess.run(["umount", str(mounted)], check=True)
+def test_target_with_the_wrong_secret_is_refused(served: Userspace) -> None:
+    with initiator_with(MUTUAL) as initiator:
+        wrong = replace(MUTUAL, target_secret="not-the-target-secret")
+        initiator.login(TARGET, PORTAL, wrong, status=LOGIN_FAILED)
+        assert not initiator.disks(TARGET)
+
+
+def test_file_system_keeps_its_files(served: Userspace, tmp_path: Path) -> None:
+    with initiator_with(MUTUAL) as initiator:
+        initiator.login(TARGET, PORTAL, MUTUAL)
+        disk = initiator.disk(TARGET, 0)
+        subprocess.run(["mkfs.ext4", "-q", str(disk)], check=True)
+        mounted = tmp_path / "mounted"
+        mounted.mkdir()
+        files = {f"file{number}": os.urandom(number << 16) for number in range(1, 9)}
+        subprocess.run(["mount", str(disk), str(mounted)], check=True)
+        try:
+            for name, data in files.items():
+                (mounted / name).write_bytes(data)
+        finally:
+            subprocess.run(["umount", str(mounted)], check=True)
+        initiator.logout(TARGET, PORTAL)
+        initiator.login(TARGET, PORTAL)
+        disk = initiator.disk(TARGET, 0)
+        subprocess.run(["fsck.ext4", "-f", "-n", str(disk)], check=True, capture_output=True)
+        subprocess.run(["mount", "-o", "ro", str(disk), str(mounted)], check=True)
+        try:
+            assert {path.name: path.read_bytes() for path in mounted.glob("file*")} == files
+        finally:
+            subprocess.run(["umount", str(mounted)], check=True)

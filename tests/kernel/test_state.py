@@ -19,11 +19,11 @@ BUILD = f"""\
 /backstores/fileio create f1 {{directory}}/f1.img 8M
 /backstores/ramdisk create r1 8M
 /iscsi create {TARGET}
+/iscsi/{TARGET}/tpg1 set attribute authentication=1
 /iscsi/{TARGET}/tpg1/luns create /backstores/fileio/f1
 /iscsi/{TARGET}/tpg1/luns create /backstores/ramdisk/r1
 /iscsi/{TARGET}/tpg1/acls create {NAME}
 /iscsi/{TARGET}/tpg1/acls/{NAME} set auth userid=user password=a-long-enough-secret
-/iscsi/{TARGET}/tpg1 set attribute authentication=1
 /iscsi/{TARGET}/tpg1 set parameter MaxBurstLength=131072
 /iscsi/{TARGET}/tpg1/portals delete 0.0.0.0 3260
 /iscsi/{TARGET}/tpg1/portals create 127.0.0.1 3261
