@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isadmin.shell.suggest import Suggestion, paths_like, suggest
+from isadmin.shell.suggest import Suggestion, paths_like, suggest, suggest_fuzzily
 from tests.shell.trees import Shown
 
 
@@ -47,7 +47,7 @@ def texts(line: str, shown: Shown) -> list[str]:
         ("get ", ["global ", "auth ", "group="]),
         ("get auth ", ["kind ", "level ", "password ", "userid "]),
         ("set auth u", ["userid="]),
-        ("set auth ", ["level=", "password=", "userid="]),
+        ("set auth ", ["level=", "password=", "userid=", "password_file="]),
         ("set global color_mode=", ["true ", "false "]),
         ("set global color_path=bl", ["black ", "blue "]),
         ("help cr", ["crash ", "create "]),
@@ -78,6 +78,46 @@ def test_each_comes_with_its_kind_place_and_meaning(shown: Shown) -> None:
     assert suggest("create x si", here) == [Suggestion("size=", 2, "parameter", "default 1M")]
     assert suggest("create x size=2", here) == [Suggestion("2M ", 1, "value")]
     assert suggest("set auth lev", here) == [Suggestion("level=", 3, "parameter", "How sure.")]
+
+
+def test_a_secrets_file_is_offered(shown: Shown, tmp_path: Path) -> None:
+    (tmp_path / "secret").touch()
+    assert texts(f"set auth password_file={tmp_path}/s", shown) == [f"{tmp_path}/secret "]
+    (found,) = suggest("set auth password_", shown.session.current)
+    assert found.meaning == "The password from a file, or - for standard input"
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("cre", ["create "]),
+        ("eat", ["create "]),
+        ("/a/10", ["/a/b10/"]),
+        ("/A", ["/a/"]),
+        ("create x sz", ["size="]),
+        ("set auth pw", ["password=", "password_file="]),
+        ("set global color_mode=ue", ["true "]),
+        ("ls", ["ls "]),
+        ("create x 1M wwn=zz", []),
+        ("xyz", []),
+    ],
+)
+def test_where_nothing_begins_so_what_holds_it_is_offered(
+    line: str, offered: list[str], shown: Shown
+) -> None:
+    assert [one.text for one in suggest_fuzzily(line, shown.session.current)] == offered
+
+
+def test_the_nearest_comes_first(shown: Shown) -> None:
+    shown.content.update({"disk-a": {}, "x-disk": {}, "d-i-s-k": {}})
+    found = suggest_fuzzily("ls /isk", shown.session.current)
+    assert [one.text for one in found] == ["/disk-a/", "/x-disk/", "/d-i-s-k/"]
+
+
+def test_parameters_come_with_what_help_says_of_them(shown: Shown) -> None:
+    here = shown.session.current
+    assert suggest("ls pat", here)[-1].meaning.startswith("The place: an absolute or relative path")
+    assert suggest("ls dep", here)[-1].meaning == "How many levels to show below it, 0 for all"
 
 
 LINES = ["/a create 'disk 2' size=2M", "set auth password='a b'", "ls @mine 2", "../a/b1 get auth # x"]
