@@ -126,7 +126,7 @@ def help_text() -> str:
     lines += [
         "",
         "exit status: 0 done, 1 failed, 2 wrong usage, 3 no target, 4 locked, 5 no such file,",
-        "6 file refused, 7 partly restored, 8 no permission",
+        "6 file refused, 7 partly restored, 8 no permission, 9 `diff` found a difference",
     ]
     return "\n".join(lines)
 
@@ -193,7 +193,7 @@ def _run(words: Sequence[str]) -> int:
     if call.words:
         session.run_words(call.words)
         session.finish(save=False)
-        return 0
+        return session.status
     from isadmin.shell.repl import Repl
 
     return Repl(session, debug="debug" in call.flags).run()

@@ -9,10 +9,14 @@
       PartlyRestoredError        7  some of the saved configuration could not be restored
       PermissionDeniedError      8  the change needs root (or a capability) that the user does not have
 
+No error, but not 0 either, is DIFFERENT (9): `diff` found a difference.
+
 An error says what and where in `str(error)`, and what to do about it in `remedy`. Only cli.py prints them.
 """
 
 from __future__ import annotations
+
+DIFFERENT = 9
 
 
 class IsadminError(Exception):

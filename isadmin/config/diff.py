@@ -12,7 +12,7 @@ them alone is none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -154,9 +154,10 @@ def diff(now: Configuration, wanted: Configuration, *, prune: bool = True) -> Pl
 # What the result is to be
 
 
-def merged(now: Flat, wanted: Flat, *, prune: bool) -> Flat:
-    """What there will be: each wanted object, with the values now of what it does not say."""
-    result = {} if prune else dict(now)
+def merged(now: Flat, wanted: Flat, *, prune: bool, within: Callable[[Key], bool] | None = None) -> Flat:
+    """What there will be: each wanted object, with the values now of what it does not say; without `prune`,
+    or where `within` says no, what is there now stays."""
+    result = {key: one for key, one in now.items() if not prune or (within and not within(key))}
     for key, value in wanted.items():
         result[key] = _overlaid(now.get(key), _normal(value))
     for key, value in now.items():
@@ -171,6 +172,8 @@ def _normal(value: Object) -> Object:
     """The value with what LIO makes of it."""
     if not isinstance(value, StorageObject):
         return value
+    if value.wwn == "":
+        value = replace(value, wwn=None)
     if value.plugin == "ramdisk" and value.size is not None:
         value = replace(value, size=max(round(value.size / PAGE), 1) * PAGE)
     if value.plugin == "fileio" and "emulate_write_cache" in value.attributes:
@@ -269,9 +272,9 @@ def _made_again(now: Flat, wanted: Flat) -> dict[Key, str]:
         after = wanted.get(key)
         if after is None:
             continue
-        differing = list(_identity(value, after))
-        if differing:
-            again[key] = f"{_listed(differing)} cannot be changed in place"
+        fixed = list(_identity(value, after))
+        if fixed:
+            again[key] = f"{_listed(fixed)} cannot be changed in place"
         elif isinstance(value, StorageObject):
             frozen = [change.name for change in _sets(key, value, after) if change.name in FROZEN]
             if frozen:
@@ -332,6 +335,11 @@ def _same(old: Object, new: Object, name: str) -> bool:
     return isinstance(old, PortGroup) and old.name == DEFAULT_GROUP
 
 
+def differing(key: Key, old: Object, new: Object) -> bool:
+    """Is there anything to change from one to the other?"""
+    return any(_identity(old, new)) or any(True for _ in _sets(key, old, new))
+
+
 def _is_device(path: str) -> bool:
     """As far as a name tells: /dev/shm holds files."""
     return path.startswith("/dev/") and not path.startswith("/dev/shm/")  # noqa: S108
@@ -364,8 +372,8 @@ def _group_sets(key: Key, group: str, old: Mapping[str, Value], new: Mapping[str
             if before != after:
                 yield Set(key, group, name, before, after)
         return
-    differing = [name for name in new if str(old.get(name, "")) != str(new[name])]
-    for name, value in in_order(str(key[0]), group, old, {name: new[name] for name in differing}, new):
+    others = {name: new[name] for name in new if str(old.get(name, "")) != str(new[name])}
+    for name, value in in_order(str(key[0]), group, old, others, new):
         yield Set(key, group, name, old.get(name), value)
 
 

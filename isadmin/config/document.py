@@ -331,6 +331,19 @@ def _unknown(found: Mapping[str, Any], name: str, place: str) -> Iterator[str]:
                 yield from _unknown(member, rules[key].members, f"{here}[{at}]")
 
 
+HIDDEN = "********"
+
+
+def without_secrets(found: Any) -> Any:
+    """The same with every secret replaced, to be shown."""
+    if isinstance(found, dict):
+        return {
+            key: HIDDEN if key.endswith("password") and one else without_secrets(one)
+            for key, one in found.items()
+        }
+    return [without_secrets(one) for one in found] if isinstance(found, list) else found
+
+
 def is_empty(configuration: Document) -> bool:
     """Does it configure nothing that a user made?"""
     return not any(configuration.get(name) for name in SHAPE)
@@ -478,3 +491,26 @@ def _sortable(value: object) -> tuple[int, int, str]:
 def render(configuration: Document) -> str:
     """The text to save, as rtslib lays it out: keys sorted, two blanks a level, a newline at the end."""
     return json.dumps(ordered(configuration), sort_keys=True, indent=2) + "\n"
+
+
+def raw_of(one: model.Object) -> Document:
+    """One object's document, without what is below it."""
+    return {key: inner for key, inner in _of(one).items() if key not in _ALWAYS}
+
+
+_MAKERS: dict[str, Callable[[Document], model.Object]] = {
+    "storage_object": _storage_object,
+    "port_group": _port_group,
+    "fabric_module": lambda raw: _build(model.FabricModule, raw, "discovery_"),
+    "target": _target,
+    "tpg": _tpg,
+    "lun": lambda raw: _build(model.Lun, raw),
+    "portal": lambda raw: _build(model.Portal, raw),
+    "node_acl": _node_acl,
+    "mapped_lun": lambda raw: _build(model.MappedLun, raw),
+}
+
+
+def object_of(kind: str, raw: Document) -> model.Object:
+    """The object of a kind, a key's first part, that such a document is of."""
+    return _MAKERS[kind](raw)

@@ -6,7 +6,7 @@
 
 Fields have the names of the file's keys. None is "the file does not say": a running object keeps what it
 has, a new one gets LIO's default. CHAP names and secrets, and an ACL's tag, are the exception, as in the
-file: what is not said is not set. Keys that mean nothing to this version are in `unknown`, and are written back.
+file: what is not said is not set. Keys that mean nothing to this version are in `unknown`, and written back.
 
 Flat, a configuration is a dict of keys to objects without what is below them, `flatten` and `unflatten`:
 

@@ -9,49 +9,18 @@ import contextlib
 import gzip
 import json
 import os
+import pwd
 import stat
-import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from isadmin.config import document
+from isadmin.config import generations as history
+from isadmin.config.files import write_atomically
 from isadmin.errors import IsadminError, NoFileError, PermissionDeniedError, RefusedFileError
 
-BACKUP_DIRECTORY = "backup"
-BACKUP_PATTERN = "saveconfig-*json*"
-BACKUP_NAME = "saveconfig-%Y%m%d-%H:%M:%S-json.gz"
-"""As targetcli names them, so that both tools thin out one set of backups."""
-
 Document = dict[str, Any]
-
-
-def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace a file's content: all of it is on the medium under its name, or the old one still is.
-
-    A symbolic link stays one: the file it points at is replaced. Raises OSError.
-    """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.replace(target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_directory(target.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read(path: Path) -> Document:
@@ -59,7 +28,8 @@ def read(path: Path) -> Document:
 
     Raises NoFileError if it is absent, RefusedFileError if it is no acceptable configuration.
     """
-    return document.parse(_content(path), str(path))
+    yaml = path.suffix in (".yaml", ".yml")
+    return document.parse(_content(path), str(path), yaml=yaml)
 
 
 def _content(path: Path) -> bytes:
@@ -79,12 +49,19 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def save(path: Path, configuration: Document, *, force: bool = False, backups: int | None = None) -> None:
-    """Write a configuration to a file.
+def save(
+    path: Path,
+    configuration: Document,
+    *,
+    force: bool = False,
+    generations: int | None = None,
+    command: str = "",
+) -> bool:
+    """Write a configuration to a file; False if the file says exactly that already.
 
-    Given `backups`, an existing file that differs from its newest backup is kept as another one first,
-    and no more than that many are kept. Unless `force`, an empty configuration does not replace one that
-    is not empty.
+    Given `generations`, what is saved is kept as a generation, of this user and `command`, and no more than
+    that many of them; so is what the file held before, if no generation does. Unless `force`, an empty
+    configuration does not replace one that is not empty.
 
     Raises RefusedFileError for that and for a path that is no regular file, IsadminError if writing fails.
     """
@@ -95,16 +72,38 @@ def save(path: Path, configuration: Document, *, force: bool = False, backups: i
         raise RefusedFileError(
             f"The running configuration is empty and {path} is not: not saved", "use --force to replace it"
         )
+    content = document.render(configuration).encode()
     try:
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700)
-        if backups is not None and before is not None:
-            _keep_backup(path, before, backups)
-        write_atomically(path, document.render(configuration).encode())
+        if generations is not None and before is not None:
+            _keep_before(path, before, generations)
+        if before != content:
+            write_atomically(path, content)
+        elif path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+        if generations is not None:
+            history.keep(path.parent, content, history.origin_now(command), generations)
     except PermissionError as error:
         raise PermissionDeniedError(f"Cannot write {path}: {error.strerror}") from error
     except OSError as error:
         raise IsadminError(f"Cannot write {path}: {error.strerror}") from error
+    return before != content
+
+
+def _keep_before(path: Path, before: bytes, most: int) -> None:
+    """What somebody else saved becomes a generation, too."""
+    newest = history.every(path.parent)[-1:]
+    if newest and history.content_of(newest[0].path) == before:
+        return
+    if not _holds_something(before):
+        return
+    state = path.stat()
+    when = datetime.fromtimestamp(state.st_mtime, UTC).isoformat(timespec="seconds")
+    user = ""
+    with contextlib.suppress(KeyError):
+        user = pwd.getpwuid(state.st_uid).pw_name
+    history.keep(path.parent, before, history.Origin(user, when, "found in the file"), most)
 
 
 def _refuse_odd_place(path: Path) -> None:
@@ -130,24 +129,3 @@ def _holds_something(content: bytes) -> bool:
     except ValueError:
         return False
     return isinstance(saved, dict) and not document.is_empty(saved)
-
-
-def _keep_backup(path: Path, content: bytes, most: int) -> None:
-    directory = path.parent / BACKUP_DIRECTORY
-    directory.mkdir(mode=0o700, exist_ok=True)
-    kept = sorted(directory.glob(BACKUP_PATTERN))
-    if kept and _same(kept[-1], content):
-        return
-    name = time.strftime(BACKUP_NAME)
-    write_atomically(directory / name, gzip.compress(content, mtime=0))
-    for old in kept[: max(0, len(kept) - max(most, 1) + 1)]:
-        with contextlib.suppress(OSError):
-            old.unlink()
-
-
-def _same(backup: Path, content: bytes) -> bool:
-    try:
-        kept = backup.read_bytes()
-        return (gzip.decompress(kept) if backup.suffix == ".gz" else kept) == content
-    except (OSError, EOFError, ValueError):
-        return False

@@ -7,7 +7,6 @@ write.py. A new object's values are written where they differ from what a fresh 
 read once for all that must be alike.
 """
 
-# ruff: noqa: PTH - thousands of these calls make one restore: no object for each path
 from __future__ import annotations
 
 import errno

@@ -45,6 +45,11 @@ class Host:
         """Where `saveconfig` saves when told no file."""
         return None if self.state is None else self.state / SAVEFILE
 
+    @property
+    def journal(self) -> Path | None:
+        """Where changes are noted that `undo` can take back."""
+        return (self.state or self.runtime) / "undo"
+
     def require(self) -> None:
         """Raises NoTargetError if the target is not there any more."""
         with suppress(OSError):

@@ -12,7 +12,7 @@ from typing import Any
 from isadmin.lio import files
 from isadmin.lio.attributes import AUTH, PORT_GROUP_ALUA, find
 from isadmin.lio.fabrics import FABRICS, Fabric
-from isadmin.lio.objects import Lio, Lun, NodeAcl, Portal, PortGroup, StorageObject, Target, Tpg
+from isadmin.lio.objects import Lio, Lun, MappedLun, NodeAcl, Portal, PortGroup, StorageObject, Target, Tpg
 
 Document = dict[str, Any]
 
@@ -27,14 +27,35 @@ CHAP_FILES = {name: "_".join(reversed(name.split("_"))) if "_" in name else name
 def dump(lio: Lio) -> Document:
     """The running configuration. Raises OSError if the target goes away meanwhile."""
     return {
-        "storage_objects": [_storage_object(so) for so in lio.storage_objects()],
-        "targets": [_target(target) for fabric in FABRICS for target in lio.targets(fabric)],
+        "storage_objects": [_whole_storage_object(so) for so in lio.storage_objects()],
+        "targets": [_whole_target(one) for fabric in FABRICS for one in lio.targets(fabric)],
         "fabric_modules": [
-            _fabric(lio, fabric)
+            fabric_module(lio, fabric)
             for fabric in FABRICS
-            if fabric.has("discovery_auth") and _enforced(lio, fabric)
+            if fabric.has("discovery_auth") and demands_discovery(lio, fabric)
         ],
     }
+
+
+def _whole_storage_object(so: StorageObject) -> Document:
+    return {**storage_object(so), "alua_tpgs": [port_group(group) for group in so.port_groups()]}
+
+
+def _whole_target(one: Target) -> Document:
+    return {**target(one), "tpgs": [_whole_tpg(group) for group in one.tpgs()]}
+
+
+def _whole_tpg(one: Tpg) -> Document:
+    return {
+        **tpg(one),
+        "luns": [found for found in map(lun, one.luns()) if found],
+        "portals": [portal(each) for each in one.portals()],
+        "node_acls": [_whole_node_acl(acl) for acl in one.acls()],
+    }
+
+
+def _whole_node_acl(acl: NodeAcl) -> Document:
+    return {**node_acl(acl), "mapped_luns": [found for found in map(mapped_lun, acl.mapped_luns()) if found]}
 
 
 def _number(text: str) -> int | str:
@@ -76,16 +97,13 @@ def _chap(directory: str, prefix: str) -> Document:
     return found
 
 
-def _storage_object(so: StorageObject) -> Document:
+def storage_object(so: StorageObject) -> Document:
+    """A storage object without its ALUA groups."""
     facts = so.facts()
     if so.plugin == "user":
         facts["hw_max_sectors"] = _number(str(facts["hw_max_sectors"]))
         facts["control"] = _control(so)
-    return {
-        **_groups("storage_object", so.path),
-        **facts,
-        "alua_tpgs": [_port_group(group) for group in so.port_groups()],
-    }
+    return {**_groups("storage_object", so.path), **facts}
 
 
 def _control(so: StorageObject) -> str:
@@ -99,7 +117,8 @@ def _control(so: StorageObject) -> str:
     return ",".join(f"{name}={value}" for name, value in values.items() if value and value != "NULL")
 
 
-def _port_group(group: PortGroup) -> Document:
+def port_group(group: PortGroup) -> Document:
+    """An ALUA group."""
     number = int(files.read(f"{group.path}/tg_pt_gp_id"))
     return {"name": group.name, "tg_pt_gp_id": number, **alua_values(group.path)}
 
@@ -114,12 +133,14 @@ def alua_values(path: str) -> dict[str, int | str]:
     return found
 
 
-def _enforced(lio: Lio, fabric: Fabric) -> bool:
+def demands_discovery(lio: Lio, fabric: Fabric) -> bool:
+    """Whether a fabric demands CHAP for discovery: only then it is in a saved configuration."""
     path = f"{lio.path}/{fabric.dirname}/discovery_auth/enforce_discovery_auth"
     return files.read_or(path, "0") not in ("0", "")
 
 
-def _fabric(lio: Lio, fabric: Fabric) -> Document:
+def fabric_module(lio: Lio, fabric: Fabric) -> Document:
+    """A fabric's discovery authentication."""
     path = f"{lio.path}/{fabric.dirname}"
     return {
         **_groups("fabric", path),
@@ -129,69 +150,56 @@ def _fabric(lio: Lio, fabric: Fabric) -> Document:
     }
 
 
-def _target(target: Target) -> Document:
-    return {
-        **_groups("target", target.path),
-        "wwn": target.wwn,
-        "fabric": target.fabric.name,
-        "tpgs": [_tpg(tpg) for tpg in target.tpgs()],
-    }
+def target(one: Target) -> Document:
+    """A target without its portal groups."""
+    return {**_groups("target", one.path), "wwn": one.wwn, "fabric": one.fabric.name}
 
 
-def _tpg(tpg: Tpg) -> Document:
-    luns = [lun for lun in map(_lun, tpg.luns()) if lun]
-    numbers = {lun["index"] for lun in luns}
-    found: Document = {
-        **_groups("tpg", tpg.path),
-        "tag": tpg.tag,
-        "enable": tpg.enabled(),
-        "luns": luns,
-        "portals": [_portal(portal) for portal in tpg.portals()],
-        "node_acls": [_node_acl(acl, numbers) for acl in tpg.acls()],
-    }
-    if tpg.fabric.has("auth"):
-        found |= _chap(f"{tpg.path}/auth", "chap")
+def tpg(one: Tpg) -> Document:
+    """A portal group without what is in it."""
+    found: Document = {**_groups("tpg", one.path), "tag": one.tag, "enable": one.enabled()}
+    if one.fabric.has("auth"):
+        found |= _chap(f"{one.path}/auth", "chap")
     return found
 
 
-def _lun(lun: Lun) -> Document:
-    link = lun.link()
+def lun(one: Lun) -> Document:
+    """A LUN; {} if its link is gone."""
+    link = one.link()
     if link is None:
         return {}
     return {
         "storage_object": f"/backstores/{StorageObject(link[1]).full_name}",
-        "index": lun.number,
+        "index": one.number,
         "alias": link[0],
-        "alua_tg_pt_gp_name": lun.port_group_name(),
+        "alua_tg_pt_gp_name": one.port_group_name(),
     }
 
 
-def _portal(portal: Portal) -> Document:
-    return {
-        "port": portal.port,
-        "ip_address": portal.address,
-        "iser": portal.iser(),
-        "offload": portal.offload(),
-    }
+def portal(one: Portal) -> Document:
+    """A portal."""
+    return {"port": one.port, "ip_address": one.address, "iser": one.iser(), "offload": one.offload()}
 
 
-def _node_acl(acl: NodeAcl, luns: set[int]) -> Document:
-    found: Document = {**_groups("node_acl", acl.path), "node_wwn": acl.wwn, "mapped_luns": []}
-    for mapped in acl.mapped_luns():
-        link = mapped.link()
-        number = int(link[1].rpartition("_")[2], 0) if link else None
-        if link and number in luns:
-            found["mapped_luns"].append(
-                {
-                    "write_protect": mapped.write_protected(),
-                    "index": mapped.number,
-                    "tpg_lun": number,
-                    "alias": link[0],
-                }
-            )
+def node_acl(acl: NodeAcl) -> Document:
+    """An ACL without its mapped LUNs."""
+    found: Document = {**_groups("node_acl", acl.path), "node_wwn": acl.wwn}
     tag = acl.tag()
     if tag:
         found["tag"] = tag
     if acl.tpg.fabric.has("auth"):
         found |= _chap(f"{acl.path}/auth", "chap")
     return found
+
+
+def mapped_lun(mapped: MappedLun) -> Document:
+    """A mapped LUN; {} if its link is gone."""
+    link = mapped.link()
+    if link is None:
+        return {}
+    return {
+        "write_protect": mapped.write_protected(),
+        "index": mapped.number,
+        "tpg_lun": int(link[1].rpartition("_")[2], 0),
+        "alias": link[0],
+    }

@@ -322,7 +322,7 @@ def _toml_character(character: str) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    from isadmin.config.store import write_atomically
+    from isadmin.config.files import write_atomically
 
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from isadmin.shell.node import Node
 
 
+WHOLE = frozenset({"saveconfig"})
+"""Commands that change no object, wherever they are."""
+
+
 class OutputClosedError(BrokenPipeError):
     """Nobody reads standard output any more: stop, without a word."""
 
@@ -70,6 +74,8 @@ class Session:
         self.before_output: Callable[[], None] = _nothing
         """Called before anything is printed."""
         self.changed = False
+        self.status = 0
+        """The exit status of a command that did not fail."""
         self.exiting = False
         self.choose: Callable[[Node], str] | None = None
         """How an interactive session lets the user choose a path."""
@@ -231,7 +237,8 @@ class Session:
                 self.host.prepare()
             changes = node.changes(command)
             try:
-                to = node.run(command)
+                with self._noted(node, command) if changes else nullcontext():
+                    to = node.run(command)
             except UsageError:
                 raise
             except BaseException:
@@ -240,6 +247,18 @@ class Session:
             self.changed |= changes
         if to is not None:
             self._go(to)
+
+    def _noted(self, node: Node, command: Command) -> AbstractContextManager[None]:
+        """Note what a command changes, for `undo`; those about whole configurations do it themselves."""
+        from isadmin.shell import plans
+
+        if command.name in WHOLE or (node.path == "/" and command.name != "set"):
+            return nullcontext()
+        place = "" if node.path == "/" else f"{node.path} "
+        words = [command.name, *(language.quote(word) for word in command.arguments)]
+        words += [f"{key}={language.quote(value)}" for key, value in command.keywords.items()]
+        line = language.masked(" ".join(words))
+        return plans.noted(self, f"{place}{line}")
 
     def _alone(self) -> AbstractContextManager[None]:
         seconds = self.preferences.number("lock_timeout")

@@ -200,7 +200,8 @@ class Daemon:
         if not file.exists():
             return Restored()
         child = await asyncio.create_subprocess_exec(
-            *(*control.OURSELVES, "--configfs", str(self._mountpoint), "restoreconfig", str(file)),
+            *(*control.OURSELVES, "--configfs", str(self._mountpoint)),
+            *("restoreconfig", str(file), "--keep-going"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

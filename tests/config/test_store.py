@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from isadmin.config import store
+from isadmin.config import generations, store
 from isadmin.errors import IsadminError, NoFileError, RefusedFileError
 
 EMPTY: dict[str, Any] = {"storage_objects": [], "targets": []}
@@ -30,13 +30,13 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
 
 def test_it_is_private_from_its_first_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes = []
-    real = os.fdopen
+    real = os.write
 
-    def spy(descriptor: int, *rest: Any) -> Any:
+    def spy(descriptor: int, content: bytes) -> int:
         modes.append(os.fstat(descriptor).st_mode & 0o777)
-        return real(descriptor, *rest)
+        return real(descriptor, content)
 
-    monkeypatch.setattr(store.os, "fdopen", spy)
+    monkeypatch.setattr(os, "write", spy)
     before = os.umask(0)
     try:
         store.save(tmp_path / "x.json", full("a"))
@@ -57,7 +57,7 @@ def test_the_order_of_things_on_the_medium(tmp_path: Path, monkeypatch: pytest.M
         done.append("rename")
         return replace(self, target)
 
-    monkeypatch.setattr(store.os, "fsync", spy_fsync)
+    monkeypatch.setattr(os, "fsync", spy_fsync)
     monkeypatch.setattr(Path, "replace", spy_replace)
     store.save(tmp_path / "x.json", full("a"))
     assert done == ["file", "rename", "directory"]
@@ -72,7 +72,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     def full_disk(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "fsync", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(IsadminError, match="No space left"):
         store.save(file, full("new"))
     assert store.read(file) == full("old")
@@ -112,20 +112,59 @@ def test_one_missing_directory_is_made_two_are_not(tmp_path: Path) -> None:
         store.save(tmp_path / "two" / "three" / "x.json", full("a"))
 
 
-def backups(directory: Path) -> list[str]:
-    found = sorted((directory / "backup").glob("*"))
-    return [json.loads(gzip.decompress(b.read_bytes()))["storage_objects"][0]["name"] for b in found]
+def names_in(directory: Path) -> list[str]:
+    contents = [generations.content_of(one.path) for one in generations.every(directory)]
+    return [json.loads(content)["storage_objects"][0]["name"] for content in contents if content]
 
 
-def test_earlier_ones_are_kept_up_to_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_saved_is_kept_up_to_a_number(tmp_path: Path) -> None:
     file = tmp_path / "saveconfig.json"
-    for second, name in enumerate(["a", "b", "b", "c", "d", "e"]):
-        monkeypatch.setattr(
-            store.time, "strftime", lambda _, s=second: f"saveconfig-20260101-00:00:{s:02}-json.gz"
-        )
-        store.save(file, full(name), backups=3)
-    assert backups(tmp_path) == ["b", "c", "d"]
+    for last, name in zip("-abbcd", "abbcde", strict=True):
+        changed = store.save(file, full(name), generations=3, command=f"save {name}")
+        assert changed == (last != name)
+    assert names_in(tmp_path) == ["c", "d", "e"]
+    found = generations.every(tmp_path)
+    assert [one.number for one in found] == [3, 4, 5]
+    assert [one.origin.command for one in found] == ["save c", "save d", "save e"]
+    assert {one.origin.user for one in found} == {generations.user_name()}
     assert {b.stat().st_mode & 0o777 for b in (tmp_path / "backup").iterdir()} == {0o600}
+    four = generations.find(tmp_path, 4)
+    assert four is not None
+    assert store.read(four.path) == full("d")
+    assert generations.find(tmp_path, 1) is None
+
+
+def test_what_somebody_else_saved_is_kept_too(tmp_path: Path) -> None:
+    file = tmp_path / "saveconfig.json"
+    (tmp_path / "backup").mkdir()
+    theirs = tmp_path / "backup" / "saveconfig-20200101-00:00:00-json.gz"
+    theirs.write_bytes(gzip.compress(json.dumps(full("old")).encode()))
+    os.utime(theirs, (0, 0))
+    file.write_text(json.dumps(full("found")))
+    store.save(file, full("new"), generations=10, command="saveconfig")
+    assert names_in(tmp_path) == ["old", "found", "new"]
+    assert [one.number for one in generations.every(tmp_path)] == [None, 1, 2]
+    assert generations.every(tmp_path)[1].origin.command == "found in the file"
+
+
+def test_saving_the_same_again_says_so_and_writes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "saveconfig.json"
+    assert store.save(file, full("b", "a"), generations=5)
+    before = file.stat()
+    assert not store.save(file, full("a", "b"), generations=5)
+    after = file.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert len(generations.every(tmp_path)) == 1
+
+
+def test_the_owner_stays(tmp_path: Path) -> None:
+    file = tmp_path / "saveconfig.json"
+    store.save(file, full("a"))
+    if os.geteuid() == 0:
+        os.chown(file, 1, 1)
+    owner = file.stat().st_uid
+    store.save(file, full("b"))
+    assert file.stat().st_uid == owner
 
 
 def test_other_files_get_no_backups(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def save_part(node: LioNode, so: StorageObject, savefile: str | None = None) -> 
     before: Configuration = store.read(path) if path.exists() else {}
     after = with_part(before, saved.dump(host), f"/backstores/{so.full_name}")
     keep = node.shell.preferences.number("max_backup_files") if path == host.savefile else None
-    store.save(path, after, force=True, backups=keep)
+    store.save(path, after, force=True, generations=keep, command=f"saveconfig of {so.full_name}")
     return path
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from isadmin import __version__
-from isadmin.config import store
+from isadmin.config import document, store
+from isadmin.config.diff import Change, applied, verb
+from isadmin.config.model import flatten, name_of, unflatten
 from isadmin.errors import (
     IsadminError,
     NoFileError,
@@ -20,6 +23,7 @@ from isadmin.errors import (
     UsageError,
 )
 from isadmin.lio import saved
+from isadmin.lio.apply import Outcome
 from isadmin.lio.objects import Lio
 from isadmin.shell.preferences import Bookmarks, Preferences
 from isadmin.shell.session import Session
@@ -33,7 +37,7 @@ TARGET = {
         {
             "wwn": "iqn.t",
             "fabric": "iscsi",
-            "tpgs": [{"tag": 1, "luns": [{"index": 0, "storage_object": "/b/d"}]}],
+            "tpgs": [{"tag": 1, "luns": [{"index": 0, "storage_object": "/backstores/ramdisk/e"}]}],
         }
     ],
 }
@@ -46,22 +50,21 @@ class World:
         (directory / "target" / "core").mkdir(parents=True)
         self.running: dict[str, Any] = DISK
         self.errors: list[str] = []
-        self.restored: list[dict[str, Any]] = []
+        self.restored: list[list[str]] = []
         self.host = FakeHost(directory / "state" / "saveconfig.json")
         self.host.lio = Lio(str(directory / "target"))
         self.out, self.err = io.StringIO(), io.StringIO()
         self.session = Session(self.host, Preferences(), Bookmarks(), out=self.out, err=self.err)  # type: ignore[arg-type]
         monkeypatch.setattr(saved, "dump", lambda host: self.running)
-        monkeypatch.setattr(saved, "restore", self.restore)
-        monkeypatch.setattr(saved, "clear", self.clear)
+        monkeypatch.setattr(saved, "carry_out", self.carry_out)
 
-    def restore(self, host: object, configuration: dict[str, Any], **options: Any) -> list[str]:
-        self.restored.append(options)
-        self.running = configuration
-        return self.errors
-
-    def clear(self, host: object) -> None:
-        self.running = EMPTY
+    def carry_out(
+        self, host: object, changes: Sequence[Change], *, keep_going: bool = False, progress: object = None
+    ) -> Outcome:
+        self.restored.append([f"{verb(change)} {name_of(change.key)}" for change in changes])
+        now = flatten(document.value(self.running))
+        self.running = document.of(unflatten(applied(now, changes)))
+        return Outcome(len(changes), self.errors)
 
     def run(self, line: str) -> str:
         before = self.out.tell()
@@ -82,7 +85,10 @@ def test_saving_where_it_is_restored_from(world: World) -> None:
     assert world.host.locked == 1
     world.running = dict(DISK, unknown=1)
     world.run("saveconfig")
-    assert len(list((file.parent / "backup").iterdir())) == 1
+    assert len(list((file.parent / "backup").iterdir())) == 2
+    assert world.run("saveconfig") == f"Configuration saved to {file} (no change)\n"
+    assert [line.split()[0] for line in world.run("history").splitlines()] == ["1", "2"]
+    assert json.loads(world.run("history show 1")) == DISK
 
 
 def test_saving_makes_the_session_unchanged_only_where_it_is_restored_from(
@@ -127,16 +133,25 @@ def test_a_target_without_a_file_of_its_own_needs_one_named(world: World) -> Non
 def test_restoring(world: World, tmp_path: Path) -> None:
     world.run(f"saveconfig {tmp_path}/x.json")
     said = world.run(f"restoreconfig {tmp_path}/x.json clear_existing=true storage_object=d")
+    assert said == f"Configuration restored from {tmp_path}/x.json (no change)\n"
+    other = {"name": "e", "plugin": "ramdisk"}
+    world.running = {"storage_objects": [other], "targets": []}
+    said = world.run(f"restoreconfig {tmp_path}/x.json clear_existing=true storage_object=d")
     assert said == f"Configuration restored from {tmp_path}/x.json\n"
-    assert world.restored == [{"clear_existing": True, "target": None, "storage_object": "d"}]
+    world.run(f"restoreconfig {tmp_path}/x.json clear_existing=true")
+    assert world.restored == [
+        [],
+        ["create /backstores/ramdisk/d"],
+        ["delete /backstores/ramdisk/e"],
+    ]
     assert world.session.changed
 
 
 def test_a_partial_restore_lists_what_failed(world: World, tmp_path: Path) -> None:
     world.run(f"saveconfig {tmp_path}/x.json")
-    world.errors = ["this, skipped", "that, skipped"]
+    world.running, world.errors = EMPTY, ["this", "that"]
     with pytest.raises(PartlyRestoredError, match="2 recoverable errors") as caught:
-        world.run(f"restoreconfig {tmp_path}/x.json")
+        world.run(f"restoreconfig {tmp_path}/x.json --keep-going")
     assert caught.value.status == 7
     assert world.err.getvalue() == "warning: this, skipped\nwarning: that, skipped\n"
 
@@ -168,8 +183,8 @@ def test_a_bad_file_is_refused_before_anything_is_touched(
         ("target=nosuch", "has no target nosuch"),
         ("storage_object=nosuch", "has no storage object nosuch"),
         ("clear_existing=maybe", "is not true|false"),
-        ("target=iqn.t", "Target iqn.t needs /b/d, which is not there"),
-        ("a b c d e", "unexpected argument 'e'"),
+        ("target=iqn.t", "/iscsi/iqn.t/tpg1/luns/lun0 needs /backstores/ramdisk/e, which is not there"),
+        ("a b c d e f g h", "unexpected argument 'h'"),
     ],
 )
 def test_a_part_that_cannot_be_restored_is_refused(
@@ -188,10 +203,10 @@ def test_clearing_wants_to_be_confirmed(world: World) -> None:
             world.run(line)
     assert world.running == DISK
     assert world.run("clearconfig confirm=true") == "All configuration cleared\n"
-    assert world.running == EMPTY
+    assert document.is_empty(world.running)
     world.running, world.session.assume_yes = DISK, True
     world.run("clearconfig")
-    assert world.running == EMPTY
+    assert document.is_empty(world.running)
 
 
 def test_leaving_saves_to_the_targets_own_file(world: World) -> None:

@@ -1,0 +1,99 @@
+"""What changed in the running target, so that it can be taken back: one file a change, the newest last.
+
+An entry has every object that was touched, as it was before and as it was after. It holds CHAP secrets: its
+file is 0600, its directory 0700.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isadmin.config import document
+from isadmin.config.files import write_atomically
+from isadmin.config.generations import Origin
+from isadmin.config.model import Key, Object
+
+MOST = 50
+"""How many changes can be taken back."""
+_NAME = re.compile(r"([0-9]{6,})\.json")
+
+Objects = Mapping[Key, Object | None]
+"""What there is at each key, None for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One change of the target; `file` is where it is kept."""
+
+    origin: Origin
+    before: Objects
+    after: Objects
+    file: Path | None = None
+
+
+def push(directory: Path, origin: Origin, before: Objects, after: Objects) -> None:
+    """Note a change; the oldest ones beyond MOST are forgotten. Raises OSError."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    numbers = _numbers(directory)
+    facts = {
+        "user": origin.user,
+        "time": origin.time,
+        "command": origin.command,
+        "before": _rows(before),
+        "after": _rows(after),
+    }
+    number = numbers[-1] + 1 if numbers else 1
+    write_atomically(directory / f"{number:06d}.json", json.dumps(facts).encode())
+    for old in numbers[: max(0, len(numbers) + 1 - MOST)]:
+        with contextlib.suppress(OSError):
+            (directory / f"{old:06d}.json").unlink()
+
+
+def newest(directory: Path, count: int) -> list[Entry]:
+    """The last changes, the newest first; fewer if there are not so many, or one of them is not whole."""
+    found = []
+    for number in reversed(_numbers(directory)[-count:]):
+        entry = read(directory / f"{number:06d}.json")
+        if entry is None:
+            break
+        found.append(entry)
+    return found
+
+
+def read(file: Path) -> Entry | None:
+    """The entry in a file, None if there is none that is whole."""
+    try:
+        facts = json.loads(file.read_bytes())
+        origin = Origin(facts["user"], facts["time"], facts["command"])
+        return Entry(origin, _objects(facts["before"]), _objects(facts["after"]), file)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def forget(entries: list[Entry]) -> None:
+    """Drop entries that were taken back. Raises OSError."""
+    for entry in entries:
+        if entry.file is not None:
+            entry.file.unlink(missing_ok=True)
+
+
+def _numbers(directory: Path) -> list[int]:
+    try:
+        names = [path.name for path in directory.iterdir()]
+    except FileNotFoundError:
+        return []
+    return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
+
+
+def _rows(objects: Objects) -> list[Any]:
+    return [[list(key), None if one is None else document.raw_of(one)] for key, one in objects.items()]
+
+
+def _objects(rows: list[Any]) -> dict[Key, Object | None]:
+    return {tuple(key): None if raw is None else document.object_of(key[0], raw) for key, raw in rows}

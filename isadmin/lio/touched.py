@@ -1,0 +1,168 @@
+"""Which objects a command touches, and what they were before: what undoing it needs, at the cost of what it
+touches.
+
+Everything that changes a target makes or removes directories and links in configfs, or writes its files,
+whoever does it, rtslib included. Python tells of each such call before it happens (sys.audit, PEP 578): the
+object it concerns is read then, once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from isadmin.config import document
+from isadmin.config.model import DEFAULT_GROUP, Key, Object
+from isadmin.lio import snapshot
+from isadmin.lio.fabrics import FABRICS
+from isadmin.lio.objects import PLUGINS, Lio, Lun, MappedLun, NodeAcl, Portal, PortGroup
+from isadmin.lio.objects import StorageObject as StorageObjectHandle
+from isadmin.lio.objects import Target as TargetHandle
+from isadmin.lio.objects import Tpg as TpgHandle
+
+_EVENTS = {"os.mkdir": 0, "os.rmdir": 0, "os.remove": 0, "os.symlink": 1, "open": 0}
+"""Audit event -> which of its arguments is the path that changes."""
+_FABRICS = {fabric.dirname: fabric for fabric in FABRICS}
+
+
+class Touched:
+    """The objects touched so far: `before` has what each was, None for nothing."""
+
+    def __init__(self, lio: Lio) -> None:
+        self._lio = lio
+        self.before: dict[Key, Object | None] = {}
+
+    def note(self, path: str, *, removed: bool = False) -> None:
+        """Something at this path is about to change, or to be removed."""
+        key = key_of(path[len(self._lio.path) + 1 :])
+        if key is None or key in self.before:
+            return
+        self.before[key] = read(self._lio, key)
+        if removed and key[0] == "storage_object":
+            # It goes with its storage object, unnoticed.
+            group = ("port_group", *key[1:], DEFAULT_GROUP)
+            self.before.setdefault(group, read(self._lio, group))
+
+    def after(self) -> dict[Key, Object | None]:
+        """What the objects are now."""
+        self._lio.forget()
+        return {key: read(self._lio, key) for key in self.before}
+
+
+_active: Touched | None = None
+_hooked = False
+
+
+def _hook(event: str, arguments: tuple[object, ...]) -> None:
+    global _active
+    watching = _active
+    if watching is None or event not in _EVENTS:
+        return
+    path = arguments[_EVENTS[event]]
+    if isinstance(path, os.PathLike):
+        path = os.fspath(path)
+    if event == "open":
+        flags = arguments[2]
+        if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR):
+            return
+    if not isinstance(path, str) or not path.startswith(watching._lio.path + "/"):
+        return
+    _active = None
+    try:
+        watching.note(path, removed=event == "os.rmdir")
+    finally:
+        _active = watching
+
+
+@contextmanager
+def watching(lio: Lio) -> Iterator[Touched]:
+    """Note what the block touches of a target. Not for several threads."""
+    global _active, _hooked
+    if not _hooked:
+        sys.addaudithook(_hook)
+        _hooked = True
+    outer, _active = _active, Touched(lio)
+    try:
+        yield _active
+    finally:
+        _active = outer
+
+
+def key_of(path: str) -> Key | None:
+    """The key of the object that a path below `target/` is or belongs to; None for none."""
+    top, *rest = path.split("/")
+    if top == "core":
+        if len(rest) < 2:
+            return None
+        plugin = PLUGINS.get(rest[0].rpartition("_")[0])
+        if plugin is None:
+            return None
+        if len(rest) > 3 and rest[2] == "alua":
+            return ("port_group", plugin, rest[1], rest[3])
+        return ("storage_object", plugin, rest[1])
+    fabric = _FABRICS.get(top)
+    if fabric is None or not rest:
+        return None
+    if rest[0] == "discovery_auth":
+        return ("fabric_module", fabric.name)
+    place: Key = (fabric.name, fabric.wwn(rest[0]))
+    if len(rest) < 2 or not rest[1].startswith("tpgt_"):
+        return ("target", *place)
+    place = (*place, int(rest[1].removeprefix("tpgt_")))
+    if len(rest) > 3 and rest[2] == "lun":
+        return ("lun", *place, int(rest[3].removeprefix("lun_")))
+    if len(rest) > 3 and rest[2] == "np":
+        address, _, port = rest[3].rpartition(":")
+        return ("portal", *place, address, int(port))
+    if len(rest) > 3 and rest[2] == "acls":
+        wwn = fabric.wwn(rest[3])
+        if len(rest) > 4 and rest[4].startswith("lun_"):
+            return ("mapped_lun", *place, wwn, int(rest[4].removeprefix("lun_")))
+        return ("node_acl", *place, wwn)
+    return ("tpg", *place)
+
+
+def read(lio: Lio, key: Key) -> Object | None:
+    """The object at a key as it is now, without what is below it; None if there is none that is whole."""
+    try:
+        raw = _raw(lio, key)
+    except (OSError, ValueError):
+        return None
+    return None if not raw else document.object_of(str(key[0]), raw)
+
+
+def _raw(lio: Lio, key: Key) -> snapshot.Document | None:
+    kind, *rest = key
+    names = [str(part) for part in rest]
+    if kind in ("storage_object", "port_group"):
+        so: StorageObjectHandle | None = lio.find_storage_object(names[0], names[1])
+        if so is None or not so.enabled():
+            return None
+        if kind == "storage_object":
+            return snapshot.storage_object(so)
+        group = PortGroup(so, names[2])
+        return snapshot.port_group(group) if group.exists() else None
+    fabric = next(one for one in FABRICS if one.name == names[0])
+    if kind == "fabric_module":
+        return snapshot.fabric_module(lio, fabric) if snapshot.demands_discovery(lio, fabric) else None
+    target = TargetHandle(lio, fabric, names[1])
+    if kind == "target":
+        return snapshot.target(target) if target.exists() else None
+    tpg = TpgHandle(target, int(names[2]))
+    if not tpg.exists():
+        return None
+    if kind == "tpg":
+        return snapshot.tpg(tpg)
+    if kind == "lun":
+        return snapshot.lun(Lun(tpg, int(names[3])))
+    if kind == "portal":
+        portal = Portal(tpg, names[3], int(names[4]))
+        return snapshot.portal(portal) if portal.exists() else None
+    acl = NodeAcl(tpg, names[3])
+    if not acl.exists():
+        return None
+    return (
+        snapshot.node_acl(acl) if kind == "node_acl" else snapshot.mapped_lun(MappedLun(acl, int(names[4])))
+    )

@@ -1,0 +1,652 @@
+"""The commands of `/` about whole configurations: saved, restored, compared, applied, taken back."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from isadmin.errors import (
+    DIFFERENT,
+    NoFileError,
+    PartlyRestoredError,
+    RefusedFileError,
+    UsageError,
+)
+from isadmin.shell.language import Command
+from isadmin.shell.node import Node
+from isadmin.shell.suggest import paths_like
+
+if TYPE_CHECKING:
+    from isadmin.config.diff import Plan
+    from isadmin.config.document import Document
+    from isadmin.config.model import Flat, Key
+
+
+class ConfigurationCommands(Node):
+    """What `/` can do with whole configurations."""
+
+    options: ClassVar[Mapping[str, Mapping[str, bool]]] = {
+        "saveconfig": {"force": False},
+        "restoreconfig": {"keep-going": False, "dry-run": False},
+        "apply": {"dry-run": False, "prune": False, "confirm-within": True, "keep-going": False},
+        "undo": {"dry-run": False, "force": False},
+        "clearconfig": {},
+        "diff": {},
+        "check": {},
+        "history": {},
+        "confirm": {},
+    }
+    """Command -> its options as they can be typed, --NAME or --NAME VALUE, and whether they take a value."""
+
+    reading: ClassVar[frozenset[str]] = Node.reading | {"check", "diff", "history"}
+
+    def changes(self, command: Command) -> bool:
+        if command.name in ("saveconfig", "confirm") or self._is_dry(command):
+            return False
+        return super().changes(command)
+
+    def locks(self, command: Command) -> bool:
+        if self._is_dry(command):
+            return False
+        return command.name in ("saveconfig", "confirm") or super().locks(command)
+
+    @staticmethod
+    def _is_dry(command: Command) -> bool:
+        if command.name not in ("apply", "undo", "restoreconfig"):
+            return False
+        said = command.keywords.get("dry_run", command.keywords.get("--dry-run", "false"))
+        return "--dry-run" in command.arguments or said in ("true", "1", "yes")
+
+    def run(self, command: Command) -> Node | None:
+        known = self.options.get(command.name)
+        if known is None:
+            return super().run(command)
+        return super().run(self._with_options(command, known))
+
+    @staticmethod
+    def _with_options(command: Command, known: Mapping[str, bool]) -> Command:
+        """The command with --NAME options as NAME=VALUE. Raises UsageError for one it does not have."""
+        arguments: list[str] = []
+        keywords = dict(command.keywords)
+        words = list(command.arguments)
+        words += [f"{key}={keywords.pop(key)}" for key in list(keywords) if key.startswith("--")]
+        while words:
+            word = words.pop(0)
+            if not word.startswith("--"):
+                arguments.append(word)
+                continue
+            name, equals, value = word[2:].partition("=")
+            if name not in known:
+                listed = " ".join(f"--{one}" for one in known) or "none"
+                raise UsageError(f"{command.name}: unknown option --{name}", f"there are: {listed}")
+            if known[name] and not equals:
+                if not words:
+                    raise UsageError(f"{command.name}: --{name} needs a value")
+                value = words.pop(0)
+            key = name.replace("-", "_")
+            if key in keywords:
+                raise UsageError(f"{command.name}: {key} is given twice")
+            keywords[key] = value if known[name] or equals else "true"
+        return replace(command, arguments=tuple(arguments), keywords=keywords)
+
+    def _flag(self, text: str | None) -> bool:
+        return bool(self.ui_eval_param(text, "bool", False))
+
+    def _file(self, name: str | None) -> Path:
+        """The file a user named, or the target's own. Raises NoFileError if it has none."""
+        if name:
+            return Path(name).expanduser()
+        if self.shell.host.savefile is None:
+            raise NoFileError("This target has no saved configuration of its own", "name a file")
+        return self.shell.host.savefile
+
+    # Saving
+
+    def ui_command_saveconfig(self, savefile: str | None = None, force: str | None = None) -> None:
+        """
+        Saves the configuration to a file, from which `restoreconfig` makes it again.
+
+        PARAMETERS
+        ==========
+
+        savefile
+        --------
+        The file; if omitted, the one that is restored when the machine starts. What was saved
+        there is kept as generations in the directory "backup" beside it, as many as the
+        preference max_backup_files says; `history` lists them.
+
+        force
+        -----
+        If true, an empty configuration replaces a file that holds one. `--force` says the same.
+
+        SEE ALSO
+        ========
+        restoreconfig clearconfig history diff
+        """
+        from isadmin.config import store
+        from isadmin.lio import saved
+
+        path = self._file(savefile)
+        is_default = path == self.shell.host.savefile
+        changed = store.save(
+            path,
+            saved.dump(self.shell.host),
+            force=self._flag(force),
+            generations=self.shell.preferences.number("max_backup_files") if is_default else None,
+            command="saveconfig",
+        )
+        if is_default:
+            self.shell.changed = False
+        self.say(f"Configuration saved to {path}" + ("" if changed else " (no change)"))
+
+    def ui_command_history(self, action: str | None = None, number: str | None = None) -> None:
+        """
+        Lists what was saved, the newest last: number, time, user and command.
+
+        PARAMETERS
+        ==========
+
+        action
+        ------
+        `show` shows one of them, as JSON, secrets hidden unless --show-secrets was given.
+
+        number
+        ------
+        Which one to show.
+
+        SEE ALSO
+        ========
+        saveconfig diff restoreconfig
+        """
+        from isadmin.config import document, generations, store
+
+        state = self._state()
+        if action is None:
+            found = generations.every(state)
+            for one in found:
+                mark = "-" if one.number is None else str(one.number)
+                origin = one.origin
+                command = origin.command or f"kept by another tool: {one.path}"
+                self.say(f"{mark:>5}  {origin.time:25}  {origin.user:12}  {command}".rstrip())
+            if not found:
+                self.say("Nothing was saved yet.")
+            self.shell.answer(
+                generations=[
+                    {
+                        "number": one.number,
+                        "time": one.origin.time,
+                        "user": one.origin.user,
+                        "command": one.origin.command,
+                        "file": str(one.path),
+                    }
+                    for one in found
+                ]
+            )
+            return
+        if action != "show" or number is None:
+            raise UsageError("history: 'show' and a number are expected", "usage: history [show N]")
+        shown = store.read(self._generation(number))
+        if not self.shell.show_secrets:
+            shown = document.without_secrets(shown)
+        self.say(document.render(shown).rstrip("\n"))
+        self.shell.answer(configuration=shown)
+
+    def _state(self) -> Path:
+        if self.shell.host.savefile is None:
+            raise NoFileError("This target has no saved configuration of its own", "name a file")
+        return Path(self.shell.host.savefile).resolve().parent
+
+    def _generation(self, number: str) -> Path:
+        from isadmin.config import generations
+
+        if not number.isdecimal():
+            raise UsageError(f"A generation is a number, '{number}' given", "see `history`")
+        found = generations.find(self._state(), int(number))
+        if found is None:
+            raise NoFileError(f"There is no generation {number}", "see `history`")
+        return found.path
+
+    # Checking and comparing
+
+    def ui_command_check(self, file: str) -> None:
+        """
+        Checks a file that holds a configuration. Nothing is changed.
+
+        Every problem is listed with its place. Keys that mean nothing to this version, and what
+        refers to objects that the file does not have, are warned of.
+
+        SEE ALSO
+        ========
+        diff apply restoreconfig
+        """
+        from isadmin.config import diff, document, store
+
+        path = Path(file).expanduser()
+        try:
+            found = store.read(path)
+        except document.BadDocumentError as error:
+            for problem in error.problems:
+                self.say(f"{path}: {problem}")
+            self.shell.answer(problems=error.problems, warnings=[])
+            count = len(error.problems)
+            what = f"{path} is no acceptable configuration: {count} problem{'s' if count > 1 else ''}"
+            raise RefusedFileError(what) from error
+        warnings = [
+            f"{place} is not known: it is kept, and does nothing" for place in document.unknown_keys(found)
+        ]
+        from isadmin.config.model import flatten
+
+        warnings += diff.dangling(flatten(document.value(found)))
+        for warning in warnings:
+            self.warn(f"{path}: {warning}")
+        self.shell.answer(problems=[], warnings=warnings)
+        self.say(f"{path} can be applied")
+
+    def ui_command_diff(self, file: str | None = None) -> None:
+        """
+        Shows what would have to change for the running configuration to become a saved one.
+
+        The exit status is 0 if nothing would, 9 if something would, another one for an error.
+
+        PARAMETERS
+        ==========
+
+        file
+        ----
+        A file, or the number of a generation (see `history`); if omitted, the saved
+        configuration.
+
+        SEE ALSO
+        ========
+        apply restoreconfig history
+        """
+        path = self._generation(file) if file and file.isdecimal() else self._file(file)
+        plan, _ = self._plan(path, prune=True)
+        self._show(plan, path)
+        if plan:
+            self.shell.status = DIFFERENT
+
+    def _show(self, plan: Plan, path: Path) -> None:
+        from isadmin.shell import plans
+
+        secrets = self.shell.show_secrets
+        for line in plans.described(plan, self.shell.paint(), show_secrets=secrets):
+            self.say(line)
+        ended = plans.ended_sessions(self.shell, plan.changes)
+        for line in ended:
+            self.say(f"! {line}")
+        if not plan:
+            self.say(f"No difference from {path}")
+        changes = plans.as_json(plan, show_secrets=secrets)
+        self.shell.answer(same=not plan, changes=changes, sessions=ended, file=str(path))
+
+    def _plan(
+        self,
+        path: Path,
+        *,
+        prune: bool,
+        narrowed: Callable[[Document], tuple[Document, Callable[[Key], bool]]] | None = None,
+    ) -> tuple[Plan, Flat]:
+        """What a file would change, and the running configuration. Raises IsadminError."""
+        from isadmin.config import diff, document, store
+        from isadmin.config.model import flatten
+        from isadmin.shell import plans
+
+        found = store.read(path)
+        unknown = document.unknown_keys(found)
+        if unknown:
+            more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+            self.warn(f"{path}: keys that are not known do nothing: {', '.join(unknown[:3])}{more}")
+        within = None
+        if narrowed is not None:
+            found, within = narrowed(found)
+        now = plans.running(self.shell)
+        wanted = flatten(document.value(found))
+        try:
+            return diff.exact(now, diff.merged(now, wanted, prune=prune, within=within)), now
+        except diff.DanglingError as error:
+            raise RefusedFileError(f"{path}: {error}", "nothing was changed") from error
+
+    # Applying
+
+    def ui_command_apply(
+        self,
+        file: str,
+        dry_run: str | None = None,
+        prune: str | None = None,
+        confirm_within: str | None = None,
+        keep_going: str | None = None,
+    ) -> None:
+        """
+        Makes the running configuration agree with a file, JSON or YAML, with the fewest changes.
+
+        What does not differ is not touched: sessions on it stay up. If a step fails, everything
+        done before it is undone.
+
+        PARAMETERS
+        ==========
+
+        file
+        ----
+        The file.
+
+        dry_run
+        -------
+        `--dry-run`: only show what would be done.
+
+        prune
+        -----
+        `--prune`: also delete what the file does not have.
+
+        confirm_within
+        --------------
+        `--confirm-within SECONDS`: undo everything unless `confirm` is typed in time.
+
+        keep_going
+        ----------
+        `--keep-going`: what cannot be done is reported and left out, and the rest is done.
+
+        SEE ALSO
+        ========
+        diff confirm undo check
+        """
+        path = Path(file).expanduser()
+        seconds = self._seconds(confirm_within)
+        plan, now = self._plan(path, prune=self._flag(prune))
+        if self._flag(dry_run):
+            self._show(plan, path)
+            return
+        if not plan:
+            self.say(f"No change: the running configuration agrees with {path}")
+            return
+        self._warn_of_sessions(plan)
+        if seconds:
+            from isadmin.shell import confirming
+
+            confirming.begin(self.shell, plan, now, seconds)
+        try:
+            self._carry_out(plan, now, f"apply {path}", keep_going=self._flag(keep_going))
+        except PartlyRestoredError:
+            self._settle(seconds, failed=False)
+            raise
+        except BaseException:
+            self._settle(seconds, failed=True)
+            raise
+        self._settle(seconds, failed=False)
+        self.say(f"{len(plan.changes)} changes applied from {path}")
+        if seconds:
+            self.say(f"They are undone in {seconds} seconds unless you type `confirm`")
+
+    def _settle(self, seconds: int, *, failed: bool) -> None:
+        """The time to confirm runs, or there is nothing left to confirm."""
+        if not seconds:
+            return
+        from isadmin.shell import confirming
+
+        if failed:
+            confirming.called_off(self.shell)
+        else:
+            confirming.settled()
+
+    def _warn_of_sessions(self, plan: Plan) -> None:
+        from isadmin.shell import plans
+
+        for line in plans.ended_sessions(self.shell, plan.changes):
+            self.warn(f"this {line}")
+
+    def _carry_out(self, plan: Plan, now: Flat, command: str, *, keep_going: bool) -> None:
+        from isadmin.shell import plans
+
+        outcome = plans.carry_out(self.shell, plan, now, command, keep_going=keep_going)
+        self.get_root().refresh()
+        for line in outcome.failed:
+            self.warn(f"{line}, skipped")
+        for line in outcome.skipped:
+            self.warn(f"skipped: {line}")
+        self.shell.answer(done=not outcome.failed, failed=outcome.failed, skipped=outcome.skipped)
+        if outcome.failed:
+            what = f"{command.capitalize()}: {len(outcome.failed)} recoverable errors"
+            if command.startswith("restoreconfig "):
+                source = command.partition(" ")[2]
+                what = f"Configuration restored from {source}, {len(outcome.failed)} recoverable errors"
+            raise PartlyRestoredError(what, "they are listed above")
+
+    @staticmethod
+    def _seconds(text: str | None) -> int:
+        if text is None:
+            return 0
+        if not text.isdecimal() or not 0 < int(text) <= 86400:
+            raise UsageError(f"'{text}' is no time to confirm within", "it is 1 to 86400 seconds")
+        return int(text)
+
+    def ui_command_confirm(self) -> None:
+        """
+        Keeps what `apply --confirm-within` changed.
+
+        SEE ALSO
+        ========
+        apply
+        """
+        from isadmin.shell import confirming
+
+        confirming.confirm(self.shell)
+        self.say("Confirmed: the changes stay")
+
+    def ui_command_restoreconfig(
+        self,
+        savefile: str | None = None,
+        clear_existing: str | None = None,
+        target: str | None = None,
+        storage_object: str | None = None,
+        generation: str | None = None,
+        keep_going: str | None = None,
+        dry_run: str | None = None,
+    ) -> None:
+        """
+        Makes the configuration that a file holds.
+
+        The whole file is checked first; one that is not acceptable changes nothing. What is there
+        already and does not differ is not touched. If something cannot be restored, everything is
+        as it was before.
+
+        PARAMETERS
+        ==========
+
+        savefile
+        --------
+        The file, plain or gzipped; if omitted, the one that is restored when the machine starts.
+
+        clear_existing
+        --------------
+        If true, what the file does not have is deleted.
+
+        target
+        ------
+        Restore only the target of this name.
+
+        storage_object
+        --------------
+        Restore only the storage object of this name.
+
+        generation
+        ----------
+        Restore an earlier saved configuration, by its number in `history`.
+
+        keep_going
+        ----------
+        `--keep-going`: what cannot be restored is reported and left out, and the rest is restored.
+
+        dry_run
+        -------
+        `--dry-run`: only show what would be done.
+
+        SEE ALSO
+        ========
+        saveconfig clearconfig history apply undo
+        """
+        clear = self._flag(clear_existing)
+        if generation is not None and savefile is not None:
+            raise UsageError("restoreconfig: both a file and a generation", "give one of them")
+        path = self._file(savefile) if generation is None else self._generation(generation)
+        narrowed = None
+        if target or storage_object:
+
+            def narrowed(found: Document) -> tuple[Document, Callable[[Key], bool]]:
+                return _part(path, found, target, storage_object)
+
+        plan, now = self._plan(path, prune=clear, narrowed=narrowed)
+        if self._flag(dry_run):
+            self._show(plan, path)
+            return
+        self._warn_of_sessions(plan)
+        self._carry_out(plan, now, f"restoreconfig {path}", keep_going=self._flag(keep_going))
+        self.say(f"Configuration restored from {path}" + ("" if plan else " (no change)"))
+
+    # Clearing and taking back
+
+    def ui_command_clearconfig(self, confirm: str | None = None) -> None:
+        """
+        Removes all targets and storage objects. Files and devices keep what is in them.
+
+        PARAMETERS
+        ==========
+
+        confirm
+        -------
+        Must be true, as a precaution; the option -y says the same.
+
+        SEE ALSO
+        ========
+        saveconfig restoreconfig undo
+        """
+        from isadmin.config import diff
+        from isadmin.shell import plans
+
+        if not (self._flag(confirm) or self.shell.assume_yes):
+            what = "As a precaution, confirm=True needs to be set"
+            raise UsageError(what, "add confirm=true, or the option -y")
+        now = plans.running(self.shell)
+        plans.carry_out(self.shell, diff.exact(now, {}), now, "clearconfig")
+        self._clear_rest()
+        self.get_root().refresh()
+        self.say("All configuration cleared")
+
+    def _clear_rest(self) -> None:
+        """What is no whole object: storage objects that were never enabled, LUNs without a device."""
+        from isadmin.lio.fabrics import FABRICS
+
+        lio = self.shell.lio
+        leftovers = [target for fabric in FABRICS for target in lio.targets(fabric)]
+        objects = lio.storage_objects()
+        if not leftovers and not objects:
+            return
+        from isadmin.lio import write
+
+        for target in leftovers:
+            write.delete_target(target)
+        for so in objects:
+            write.delete_storage_object(lio, so)
+
+    def ui_command_undo(
+        self, count: str | None = None, dry_run: str | None = None, force: str | None = None
+    ) -> None:
+        """
+        Takes back the last change of the running target, or the last ones.
+
+        What has been deleted is made again; the contents of a deleted ramdisk stay lost. Nothing is
+        undone if the objects concerned were changed since by other means, unless `--force` is
+        given.
+
+        PARAMETERS
+        ==========
+
+        count
+        -----
+        How many changes to take back; 1 if omitted.
+
+        dry_run
+        -------
+        `--dry-run`: only show what would be done.
+
+        force
+        -----
+        `--force`: also take back what was changed since.
+
+        SEE ALSO
+        ========
+        history diff
+        """
+        from isadmin.config import journal
+        from isadmin.shell import undoing
+
+        if count is not None and (not count.isdecimal() or int(count) < 1):
+            raise UsageError(f"'{count}' is no number of changes", "usage: undo [N]")
+        entries = undoing.last(self.shell, int(count or 1))
+        plan, now = undoing.plan(self.shell, entries, force=self._flag(force))
+        if self._flag(dry_run):
+            self._show(plan, Path(str(entries[-1].file)))
+            return
+        self._warn_of_sessions(plan)
+        undoing.carry_out(self.shell, plan, now)
+        journal.forget(entries)
+        self.get_root().refresh()
+        for entry in entries:
+            self.say(f"Undone: {entry.origin.command} ({entry.origin.user}, {entry.origin.time})")
+
+    # Completion
+
+    def ui_complete_saveconfig(
+        self, parameters: Mapping[str, str], text: str, current_param: str
+    ) -> list[str]:
+        return paths_like(text, stat.S_IFREG) if current_param == "savefile" else []
+
+    def ui_complete_restoreconfig(
+        self, parameters: Mapping[str, str], text: str, current_param: str
+    ) -> list[str]:
+        if current_param == "savefile":
+            return paths_like(text, stat.S_IFREG)
+        flags = ("clear_existing", "keep_going", "dry_run")
+        return ["true", "false"] if current_param in flags else []
+
+    def ui_complete_apply(self, parameters: Mapping[str, str], text: str, current_param: str) -> list[str]:
+        if current_param == "file":
+            return paths_like(text, stat.S_IFREG)
+        return ["true", "false"] if current_param in ("dry_run", "prune", "keep_going") else []
+
+    def ui_complete_check(self, parameters: Mapping[str, str], text: str, current_param: str) -> list[str]:
+        return paths_like(text, stat.S_IFREG)
+
+    def ui_complete_diff(self, parameters: Mapping[str, str], text: str, current_param: str) -> list[str]:
+        return paths_like(text, stat.S_IFREG)
+
+    def ui_complete_history(self, parameters: Mapping[str, str], text: str, current_param: str) -> list[str]:
+        return ["show"] if current_param == "action" else []
+
+    def ui_complete_clearconfig(
+        self, parameters: Mapping[str, str], text: str, current_param: str
+    ) -> list[str]:
+        return ["true"] if current_param == "confirm" else []
+
+
+def _part(
+    path: Path, found: Document, target: str | None, storage_object: str | None
+) -> tuple[Document, Callable[[Key], bool]]:
+    """One target or storage object of a file, or one of each; and which keys of the running configuration
+    belong to them. Raises UsageError for what the file does not have."""
+    objects = [so for so in found.get("storage_objects", []) if so["name"] == storage_object][:1]
+    targets = [one for one in found.get("targets", []) if one["wwn"] == target][:1]
+    if storage_object and not objects:
+        raise UsageError(f"{path} has no storage object {storage_object}")
+    if target and not targets:
+        raise UsageError(f"{path} has no target {target}")
+    plugins = {so["plugin"] for so in objects}
+
+    def within(key: Key) -> bool:
+        if key[0] in ("storage_object", "port_group"):
+            return key[1] in plugins and key[2] == storage_object
+        return key[0] != "fabric_module" and bool(targets) and key[2] == target
+
+    return {"storage_objects": objects, "targets": targets}, within

@@ -1,0 +1,262 @@
+"""Plans as a user sees them, and carrying them out so that they can be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from isadmin.config import diff, document, generations, journal
+from isadmin.config.diff import Change, Create, Delete, Plan, Set
+from isadmin.config.model import (
+    DEFAULT_GROUP,
+    Flat,
+    Key,
+    Object,
+    StorageObject,
+    flatten,
+    name_of,
+    parent_of,
+)
+from isadmin.errors import IsadminError
+from isadmin.lio import saved
+from isadmin.shell.language import MASK
+
+if TYPE_CHECKING:
+    from isadmin.lio.apply import Outcome, Progress
+    from isadmin.shell.render import Paint
+    from isadmin.shell.session import Session
+
+COLORS = {"create": "green", "map": "green", "enable": "green", "set": "yellow"}
+SHOWN = ("dev", "size", "config", "storage_object", "tpg_lun", "write_protect")
+"""What is said of a new object."""
+SIGNS = {"create": "+", "map": "+", "delete": "-", "unmap": "-"}
+
+
+def running(session: Session) -> Flat:
+    """The running configuration. Raises IsadminError."""
+    return flatten(document.value(saved.dump(session.host)))
+
+
+# What is shown
+
+
+def described(plan: Plan, paint: Paint, *, show_secrets: bool) -> list[str]:
+    """The plan, grouped by object: one line for each object that comes or goes, one for each value."""
+    lines: list[str] = []
+    last: Key | None = None
+    for change in plan.changes:
+        word = diff.verb(change)
+        color = COLORS.get(word, "red")
+        name = name_of(change.key)
+        if isinstance(change, Set):
+            if change.key != last:
+                lines.append(f"~ {paint(name, bold=True)}")
+            lines.append(paint(f"    {_value_line(change, show_secrets=show_secrets)}", color))
+            last = change.key
+            continue
+        last = None
+        if change.key[-1] == DEFAULT_GROUP:
+            # It comes and goes with its storage object.
+            continue
+        again = plan.because.get(change.key)
+        line = paint(f"{SIGNS[word]} {name}", color)
+        details = _details(change)
+        if details:
+            line += f"  {details}"
+        lines.append(line)
+        if isinstance(change, Delete) and again:
+            lines.append(f"    made again: {again}")
+        if isinstance(change, Delete) and _holds_data(change.value):
+            lines.append("    what is in it will be lost")
+    return lines
+
+
+def _holds_data(one: Object) -> bool:
+    """Is what was written to it lost with it?"""
+    return isinstance(one, StorageObject) and one.plugin == "ramdisk" and not one.nullio
+
+
+def _value_line(change: Set, *, show_secrets: bool) -> str:
+    group = f"{change.group} " if change.group else ""
+    if change.name == "enable":
+        return diff.verb(change)
+    old, new = (_shown(change, value, show_secrets=show_secrets) for value in (change.old, change.new))
+    return f"{group}{change.name}: {old} -> {new}"
+
+
+def _shown(change: Set, value: object, *, show_secrets: bool) -> str:
+    if value in (None, ""):
+        return "(none)"
+    return MASK if change.secret and not show_secrets else str(value)
+
+
+def _details(change: Create | Delete) -> str:
+    if isinstance(change, Delete):
+        return ""
+    shown = []
+    for field in fields(change.value):
+        value = getattr(change.value, field.name)
+        if field.name in SHOWN and value not in (None, "") and value is not False:
+            shown.append(f"{field.name}={value}")
+    return " ".join(shown)
+
+
+def as_json(plan: Plan, *, show_secrets: bool) -> list[dict[str, Any]]:
+    """The changes in order, one object each."""
+    found: list[dict[str, Any]] = []
+    for change in plan.changes:
+        facts: dict[str, Any] = {"change": diff.verb(change), "object": name_of(change.key)}
+        if isinstance(change, Set):
+            hidden = change.secret and not show_secrets
+            facts |= {
+                "group": change.group or None,
+                "name": change.name,
+                "old": None if hidden else change.old,
+                "new": None if hidden else change.new,
+                "hidden": hidden,
+            }
+        elif change.key in plan.because:
+            facts["made_again"] = plan.because[change.key]
+        found.append(facts)
+    return found
+
+
+def ended_sessions(session: Session, changes: Iterable[Change]) -> list[str]:
+    """Who loses a session, or the LUNs of one, by these changes: one text each."""
+    from isadmin.lio.sessions import all_sessions
+
+    listed = list(changes)
+    off = {c.key[1:4] for c in listed if c.key[0] == "tpg" and diff.verb(c) in ("disable", "delete")}
+    acls = {c.key[1:5] for c in listed if isinstance(c, Delete) and c.key[0] == "node_acl"}
+    luns = {c.key[1:4] for c in listed if isinstance(c, Delete) and c.key[0] == "lun"}
+    mapped = {c.key[1:5] for c in listed if isinstance(c, Delete) and c.key[0] == "mapped_lun"}
+    if not (off or acls or luns or mapped):
+        return []
+    found = []
+    for one in all_sessions(session.lio):
+        if one.tpg is None:
+            continue
+        place = (one.tpg.fabric.name, one.tpg.target.wwn, one.tpg.tag)
+        who = f"{one.initiator} at {name_of(('tpg', *place))}"
+        if place in off or (*place, one.initiator) in acls:
+            found.append(f"ends the session of {who}")
+        elif (*place, one.initiator) in mapped or (one.dynamic and place in luns):
+            found.append(f"takes LUNs from the session of {who}")
+    return found
+
+
+# What is done
+
+
+@contextmanager
+def noted(session: Session, command: str) -> Iterator[None]:
+    """Note what the block changes, so that `undo` can take it back."""
+    directory = session.host.journal
+    if directory is None:
+        yield
+        return
+    from isadmin.lio import touched
+
+    with touched.watching(session.lio) as seen:
+        try:
+            yield
+        finally:
+            before, after = seen.before, seen.after()
+    write_entry(session, command, before, after)
+
+
+def write_entry(session: Session, command: str, before: journal.Objects, after: journal.Objects) -> None:
+    """Note a change; only a warning if that cannot be."""
+    directory = session.host.journal
+    changed = [key for key in before if before[key] != after.get(key)]
+    if directory is None or not changed:
+        return
+    origin = generations.origin_now(command)
+    try:
+        kept = ({key: one[key] for key in changed} for one in (before, {k: after.get(k) for k in changed}))
+        journal.push(directory, origin, *kept)
+    except OSError as error:
+        session.warn(f"undo cannot take this back: {directory}: {error.strerror}")
+
+
+def carry_out(
+    session: Session, plan: Plan, before: Flat, command: str, *, keep_going: bool = False
+) -> Outcome:
+    """Do what a plan says and note it; if a step fails, take back what was done.
+
+    Raises IsadminError, which says what failed and what became of the rest.
+    """
+    try:
+        outcome = saved.carry_out(
+            session.host, plan.changes, keep_going=keep_going, progress=progress_of(session)
+        )
+    except BaseException as error:
+        taken_back(session, plan, before, error)
+        raise
+    touched = plan.keys()
+    after: Mapping[Key, Object | None] = plan.result
+    if outcome.failed or outcome.skipped:
+        after = running(session)
+    write_entry(
+        session, command, {key: before.get(key) for key in touched}, {key: after.get(key) for key in touched}
+    )
+    return outcome
+
+
+def taken_back(session: Session, plan: Plan, before: Flat, error: BaseException) -> None:
+    """Undo what was done of a plan. Raises IsadminError saying so, for an `error` that is one."""
+    from isadmin.lio.apply import StepError
+
+    touched = plan.keys()
+    step = f" (step {error.done + 1} of {len(plan.changes)})" if isinstance(error, StepError) else ""
+    try:
+        back = back_to(running(session), {key: before.get(key) for key in touched})
+        saved.carry_out(session.host, back.changes)
+    except IsadminError as second:
+        what = f"{error}{step}; and what was done before could not be undone: {second}"
+        raise IsadminError(what, "see `diff`") from second
+    if isinstance(error, IsadminError):
+        undone = (
+            "; everything done before it was undone" if not isinstance(error, StepError) or error.done else ""
+        )
+        failure = IsadminError(f"{error}{step}{undone or '; nothing was changed'}", error.remedy)
+        failure.status = error.status
+        raise failure from error
+
+
+def back_to(now: Flat, objects: Mapping[Key, Object | None]) -> Plan:
+    """The plan that makes these objects be as given, None for not at all, and leaves the others.
+
+    Raises IsadminError if something that came later stands in the way.
+    """
+    wanted = dict(now)
+    for key, one in objects.items():
+        if one is not None:
+            wanted[key] = one
+        elif not (key[0] == "port_group" and key[-1] == DEFAULT_GROUP):
+            wanted.pop(key, None)
+    for key in list(wanted):
+        if key[-1] == DEFAULT_GROUP and parent_of(key) not in wanted:
+            del wanted[key]
+    try:
+        return diff.exact(now, diff.merged(now, wanted, prune=True))
+    except diff.DanglingError as error:
+        raise IsadminError(f"Cannot be taken back: {error}", "undo later changes first") from error
+
+
+def progress_of(session: Session) -> Progress | None:
+    """Progress on the terminal of standard error, for what takes long."""
+    if not session.err.isatty():
+        return None
+
+    def show(done: int, of: int) -> None:
+        if of < 200 or (done % 50 and done < of):
+            return
+        end = "\r\033[K" if done == of else ""
+        with suppress(OSError):
+            session.err.write(f"\r{done} of {of} changes{end}")
+            session.err.flush()
+
+    return show

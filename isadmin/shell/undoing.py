@@ -1,0 +1,65 @@
+"""Taking changes of the running target back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from isadmin.config import diff, journal
+from isadmin.config.diff import Plan
+from isadmin.config.model import Flat, Key, Object, name_of
+from isadmin.errors import IsadminError
+from isadmin.lio import saved
+from isadmin.shell import plans
+
+if TYPE_CHECKING:
+    from isadmin.shell.session import Session
+
+
+def last(session: Session, count: int) -> list[journal.Entry]:
+    """The last changes, the newest first. Raises IsadminError if there are not so many."""
+    directory = session.host.journal
+    entries = [] if directory is None else journal.newest(directory, count)
+    if not entries:
+        raise IsadminError("There is no change to undo")
+    if len(entries) < count:
+        raise IsadminError(f"Only {len(entries)} changes can be undone", f"try `undo {len(entries)}`")
+    return entries
+
+
+def plan(session: Session, entries: list[journal.Entry], *, force: bool) -> tuple[Plan, Flat]:
+    """What takes these changes back, the newest of which is the first; and the running configuration.
+
+    Raises IsadminError if, without `force`, something is not any more as these changes left it.
+    """
+    now = plans.running(session)
+    after: dict[Key, Object | None] = {}
+    before: dict[Key, Object | None] = {}
+    for entry in entries:
+        for key, one in entry.after.items():
+            after.setdefault(key, one)
+        before.update(entry.before)
+    if not force:
+        changed = [key for key, one in after.items() if not _is(now, key, one)]
+        if changed:
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            what = f"{name_of(changed[0])}{more} changed since"
+            raise IsadminError(f"Not undone: {what}", "see `undo --dry-run --force`")
+    return plans.back_to(now, before), now
+
+
+def _is(now: Flat, key: Key, one: Object | None) -> bool:
+    """Is there at a key what an entry says?"""
+    there = now.get(key)
+    if there is None or one is None:
+        return there is None and one is None
+    wanted = diff.merged({key: there}, {key: one}, prune=True)
+    return not diff.differing(key, there, wanted[key])
+
+
+def carry_out(session: Session, plan_: Plan, now: Flat) -> None:
+    """Do it, whole or not at all. Raises IsadminError."""
+    try:
+        saved.carry_out(session.host, plan_.changes, progress=plans.progress_of(session))
+    except BaseException as error:
+        plans.taken_back(session, plan_, now, error)
+        raise
