@@ -46,6 +46,6 @@ complete -c isadmin -n __isadmin_action -a stop -d 'log the initiators out, unmo
 complete -c isadmin -n '__isadmin_action stop' -s h -l help -d 'show this help message and exit'
 complete -c isadmin -n __isadmin_action -a status -d 'say whether it runs, and where'
 complete -c isadmin -n '__isadmin_action status' -s h -l help -d 'show this help message and exit'
-complete -c isadmin -n '__isadmin_action status' -l output -x -a 'text json' -d ''
+complete -c isadmin -n '__isadmin_action status' -l output -x -a 'text json' -d 'as text, or as JSON'
 complete -c isadmin -n __isadmin_action -a exec -d 'run a command that sees the mount at /sys/kernel/config/target'
 complete -c isadmin -n '__isadmin_action exec' -a '(__fish_complete_subcommand --fcs-skip=3)'

@@ -50,6 +50,7 @@ MAY_IMPORT = {
         "isadmin.errors",
         "isadmin.cli",
         "isadmin.userspace.command",
+        "isadmin.userspace.control",
     },
     "isadmin.userspace.iscsi": {"isadmin.userspace.iscsi"},
     "isadmin.userspace.scsi": {

@@ -8,9 +8,11 @@ say what is on them, completions.py makes the scripts.
 
 def documents() -> dict[str, str]:
     """Every generated file: its path in the checkout, and its text."""
-    from isadmin.docs import completions
+    from isadmin.docs import completions, pages, saveconfig
 
+    manual = (pages.shell(), pages.conf(), saveconfig.page(), pages.userspace_target())
     return {
+        **{f"man/{page.file}": str(page) for page in manual},
         "completions/isadmin.bash": completions.bash(),
         "completions/_isadmin": completions.zsh(),
         "completions/isadmin.fish": completions.fish(),

@@ -12,12 +12,23 @@ from dataclasses import dataclass
 from isadmin import cli, errors
 from isadmin.lio.attributes import TABLES, Attribute
 from isadmin.shell.node import Node
-from isadmin.shell.nodes import acls, alua, backstores, fabrics, luns, portals, root, storage_objects, tpg
+from isadmin.shell.nodes import (
+    acls,
+    alua,
+    backstores,
+    fabrics,
+    luns,
+    portals,
+    root,
+    storage_objects,
+    tpg,
+)
 from isadmin.userspace import command as userspace
 
 PLACES: tuple[tuple[str, type[Node]], ...] = (
     ("/", root.Root),
     ("/backstores", backstores.Backstores),
+    ("/backstores/PLUGIN", backstores.Backstore),
     ("/backstores/fileio", backstores.FileioBackstore),
     ("/backstores/block", backstores.BlockBackstore),
     ("/backstores/ramdisk", backstores.RamdiskBackstore),
@@ -105,11 +116,15 @@ def _sections(text: str, line: str) -> list[Section]:
 
 
 def commands_at(kind: type[Node]) -> list[Command]:
-    """The commands that a kind of place has beside those of every place."""
+    """The commands that a kind of place has beside those of every place, and of a listed kind that it is."""
+    listed = [Node, *(other for _, other in PLACES if other is not kind and issubclass(kind, other))]
     return [
         command_of(kind, name)
         for name in _names(kind)
-        if getattr(kind, f"ui_command_{name}") is not getattr(Node, f"ui_command_{name}", None)
+        if all(
+            getattr(kind, f"ui_command_{name}") is not getattr(other, f"ui_command_{name}", None)
+            for other in listed
+        )
     ]
 
 
@@ -120,7 +135,11 @@ def commands_everywhere() -> list[Command]:
 
 def _names(kind: type[Node]) -> list[str]:
     prefix = "ui_command_"
-    return sorted(name.removeprefix(prefix) for name in dir(kind) if name.startswith(prefix))
+    return sorted(
+        name.removeprefix(prefix)
+        for name in dir(kind)
+        if name.startswith(prefix) and callable(getattr(kind, name))
+    )
 
 
 def groups_at(kind: type[Node]) -> dict[str, list[Attribute]]:
@@ -143,6 +162,7 @@ def statuses() -> list[Status]:
     return [
         Status(0, "done"),
         *(Status(getattr(errors, name).status, meaning.strip()) for name, _, meaning in drawn),
+        Status(errors.DIFFERENT, "diff: something would change"),
         Status(cli.INTERRUPTED, "interrupted from the keyboard"),
         Status(cli.OUTPUT_CLOSED, "nobody read the output to its end"),
     ]

@@ -1,6 +1,6 @@
 """Results as JSON, for `--output json`: one document a line, one line for each place a command ran at.
 
-Every document has `schema` (SCHEMA), `command` and `path`; what else it has depends on the command:
+Every document has `schema`, the version of all this, `command` and `path`; what else depends on the command:
 
     ls          node: name, path, summary, healthy, children (absent below the depth asked for)
     get         groups; or group and parameters: name -> value, type, writable, hidden, description
@@ -11,8 +11,8 @@ Every document has `schema` (SCHEMA), `command` and `path`; what else it has dep
     others      done (false: it failed, the error is on standard error), messages: what they say as text
 
 `healthy` is true, false, or null where a place does not tell. A secret that is not shown is null, with
-`hidden` true. What the target does not tell is null, never made up. A new key does not change SCHEMA, a key
-that goes or changes its meaning does.
+`hidden` true. What the target does not tell is null, never made up. A new key does not change the version, a
+key that goes or changes its meaning does.
 """
 
 from __future__ import annotations

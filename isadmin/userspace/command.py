@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     )
     actions.add_parser("stop", help="log the initiators out, unmount, and leave nothing behind")
     status = actions.add_parser("status", help="say whether it runs, and where")
-    status.add_argument("--output", choices=("text", "json"), default="text")
+    status.add_argument("--output", choices=("text", "json"), default="text", help="as text, or as JSON")
     execute = actions.add_parser(
         "exec",
         help="run a command that sees the mount at /sys/kernel/config/target",
