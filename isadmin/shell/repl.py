@@ -2,7 +2,8 @@
 
 Tab completes, the arrow keys and Ctrl-R find earlier lines, Ctrl-C clears the line or stops a command,
 Ctrl-D leaves. A paste of several lines runs them in order, up to the first that fails. Lines that hold a
-secret are not remembered.
+secret are not remembered. Lines are colored as they are typed, and what is wrong in them is underlined;
+what that takes to know is found out in a thread.
 """
 
 from __future__ import annotations
@@ -10,29 +11,46 @@ from __future__ import annotations
 import os
 import sys
 import termios
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.buffer import Buffer, CompletionState
+from prompt_toolkit.completion import (
+    CompleteEvent,
+    Completer,
+    Completion,
+    DummyCompleter,
+    get_common_complete_suffix,
+)
 from prompt_toolkit.document import Document
+from prompt_toolkit.filters import has_selection
+from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
-from prompt_toolkit.output import Output
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.lexers import Lexer
+from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.renderer import CPR_Support
 from prompt_toolkit.shortcuts import radiolist_dialog
+from prompt_toolkit.styles import Style
 
 from isadmin import __version__
 from isadmin.errors import IsadminError
+from isadmin.shell import highlight, pager
+from isadmin.shell.background import Background
 from isadmin.shell.language import LanguageError, holds_secret, parse
 from isadmin.shell.node import Node
 from isadmin.shell.session import Session
-from isadmin.shell.suggest import suggest
+from isadmin.shell.suggest import suggest_fuzzily
 
 PROMPT_STYLE = "fg:ansidefault"
 """As if it had none; but a blank without a style is not sent, and programs that type here wait for "> "."""
+COMPLETION_PATIENCE = 1.0
+"""Seconds that keys typed after Tab wait for what it completes; what comes later comes if none was typed."""
 
 
 class _NoSecrets(History):
@@ -86,12 +104,32 @@ class _TreeCompleter(Completer):
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
         try:
             here = self.session.copy_of_current()
-            found = suggest(document.text_before_cursor, here)
+            found = suggest_fuzzily(document.text_before_cursor, here)
         except Exception:  # noqa: BLE001
             # What cannot be looked at cannot be suggested; running the line will say why.
             return
         for one in found:
             yield Completion(one.text, -one.length, display=one.text.rstrip(), display_meta=one.meaning)
+
+
+class _Colors(Lexer):
+    """Styles for the parts of a line, by what is known at the moment."""
+
+    def __init__(self, background: Background) -> None:
+        self._background = background
+
+    def invalidation_hash(self) -> int:
+        return self._background.version
+
+    def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
+        def styled(number: int) -> StyleAndTextTuples:
+            line = document.lines[number]
+            return [
+                (f"class:{part.kind}{' class:wrong' if part.wrong else ''}", line[part.start : part.end])
+                for part in highlight.parts(line, self._background.commands_at)
+            ]
+
+        return styled
 
 
 class Repl:
@@ -107,14 +145,20 @@ class Repl:
     ) -> None:
         self.session = session
         self.debug = debug
+        self._background = Background(session, self._redraw)
+        self._completer = _TreeCompleter(session)
         self._prompt: PromptSession[str] = PromptSession(
             history=_history(),
-            completer=_TreeCompleter(session),
-            complete_in_thread=True,
+            # Its own completion has no part in it, but keeps room for a menu.
+            completer=DummyCompleter(),
             complete_while_typing=False,
             auto_suggest=AutoSuggestFromHistory(),
             enable_history_search=True,
             bottom_toolbar=self._toolbar if _is_able(screen) else None,
+            key_bindings=self._keys(),
+            lexer=_Colors(self._background),
+            style=_style(session),
+            color_depth=None if _wants_color(session) else ColorDepth.DEPTH_1_BIT,
             input=source,
             output=screen,
         )
@@ -124,8 +168,12 @@ class Repl:
 
     def run(self) -> int:
         """Read and run lines until the user leaves; the exit status."""
-        with _end_of_file_is_a_key():
-            return self._run()
+        self._background.start()
+        try:
+            with _keys_wait():
+                return self._run()
+        finally:
+            self._background.stop()
 
     def _run(self) -> int:
         kind = self.session.host.kind
@@ -141,6 +189,7 @@ class Repl:
                 break
             self._settle_cpr()
             self.run_text(text)
+            self._background.forget()
         try:
             self.session.finish(save=True)
         except IsadminError as error:
@@ -163,7 +212,8 @@ class Repl:
         lines = [line for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line.strip()]
         for at, line in enumerate(lines):
             try:
-                self.session.run_line(_asked(line))
+                with _paged(self.session):
+                    self.session.run_line(_asked(line))
             except IsadminError as error:
                 self._report(error)
                 if len(lines) - at > 1:
@@ -184,9 +234,70 @@ class Repl:
             print(error.caret(), file=sys.stderr)
         print(error.line(), file=sys.stderr, flush=True)
 
+    def _redraw(self) -> None:
+        self._prompt.app.invalidate()
+
     def _toolbar(self) -> str:
-        unsaved = "   changes not saved" if self.session.changed else ""
-        return f" {self.session.host.kind} target{unsaved}"
+        count = self._background.sessions
+        told = [f"{self.session.host.kind} target"]
+        if count is not None:
+            told.append(f"{count or 'no'} session{'' if count == 1 else 's'}")
+        if self.session.changed:
+            told.append("changes not saved")
+        return f" {'   '.join(told)}"
+
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+
+        @keys.add("tab", filter=~has_selection)
+        def complete(event: KeyPressEvent) -> None:
+            self._complete(event.current_buffer)
+
+        return keys
+
+    def _complete(self, buffer: Buffer) -> None:
+        """Insert what is certain and show the rest.
+
+        The keys after Tab wait for that: completing beside them, the next one would cancel it.
+        """
+        if buffer.complete_state is not None:
+            buffer.complete_next()
+            return
+        document = buffer.document
+        loop = self._prompt.app.loop
+        found: list[list[Completion]] = []
+        late = threading.Event()
+
+        def find() -> None:
+            found.append(self._completions(document))
+            if late.is_set() and loop is not None:
+                with suppress(RuntimeError):  # The session has ended.
+                    loop.call_soon_threadsafe(self._offer, buffer, document, found[0])
+
+        thread = threading.Thread(target=find, name="completion", daemon=True)
+        thread.start()
+        thread.join(COMPLETION_PATIENCE)
+        late.set()
+        if found:
+            self._offer(buffer, document, found[0])
+
+    def _offer(self, buffer: Buffer, document: Document, found: list[Completion]) -> None:
+        """Show completions, unless the line has changed since they were asked for."""
+        if buffer.document != document or not found:
+            return
+        if len(found) == 1:
+            buffer.delete_before_cursor(-found[0].start_position)
+            buffer.insert_text(found[0].text)
+            return
+        common = get_common_complete_suffix(document, found)
+        if common:
+            buffer.insert_text(common)
+            found = [one.new_completion_from_position(len(common)) for one in found]
+        buffer.complete_state = CompletionState(buffer.document, found)
+        buffer.on_completions_changed.fire()
+
+    def _completions(self, document: Document) -> list[Completion]:
+        return list(self._completer.get_completions(document, CompleteEvent(completion_requested=True)))
 
     def _choose(self, node: Node) -> str:
         """Let the user pick a place from the whole tree."""
@@ -196,8 +307,45 @@ class Repl:
 
 
 @contextmanager
-def _end_of_file_is_a_key() -> Iterator[None]:
-    """Let Ctrl-D typed while a command runs wait for the prompt like any other key.
+def _paged(session: Session) -> Iterator[None]:
+    """Show what a command prints in a pager if it is long and this is a terminal."""
+    out, err = session.out, session.err
+    if out is not sys.stdout or not out.isatty() or not _is_able(None):
+        yield
+        return
+    screen = pager.Pager(out, pager.command())
+    session.out = screen
+    if err.isatty():
+        session.err = screen
+    try:
+        yield
+    finally:
+        session.out, session.err = out, err
+        screen.finish()
+
+
+def _wants_color(session: Session) -> bool:
+    return session.preferences.flag("color_mode") and "NO_COLOR" not in os.environ
+
+
+def _style(session: Session) -> Style:
+    """The preferences' colors, for the parts of a line."""
+    names = {
+        "path": "color_path",
+        "command": "color_command",
+        "key": "color_keyword",
+        "value": "color_parameter",
+    }
+    colors = {part: session.preferences.text(name) for part, name in names.items()}
+    return Style.from_dict(
+        {part: f"ansi{color}" for part, color in colors.items() if color}
+        | {"comment": "italic", "wrong": "ansired underline"}
+    )
+
+
+@contextmanager
+def _keys_wait() -> Iterator[None]:
+    """Let keys typed while a command runs wait for the prompt, unseen until then; Ctrl-D like any other.
 
     Between two prompts the terminal reads lines; there it would turn Ctrl-D into an end of file that the
     prompt never hears of.
@@ -209,6 +357,7 @@ def _end_of_file_is_a_key() -> Iterator[None]:
         yield
         return
     changed = termios.tcgetattr(descriptor)
+    changed[3] &= ~termios.ECHO
     changed[6][termios.VEOF] = b"\0"
     termios.tcsetattr(descriptor, termios.TCSANOW, changed)
     try:

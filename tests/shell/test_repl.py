@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import CompleteEvent, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
@@ -138,12 +140,90 @@ def test_a_failed_save_is_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> No
         assert session.run() == 1
 
 
-def test_the_bar_says_what_is_unsaved() -> None:
+def test_the_bar_says_what_is_unsaved_and_who_is_logged_in() -> None:
     shown = Shown()
     with typing(shown) as (session, _):
         assert session._toolbar() == " given target"
         shown.run("create x")
         assert session._toolbar().endswith("changes not saved")
+        for count, told in ((0, "no sessions"), (1, "1 session "), (2, "2 sessions")):
+            session._background.sessions = count
+            assert f"   {told}" in session._toolbar()
+
+
+@pytest.mark.parametrize(
+    ("keys", "made"),
+    [
+        ("/c crea\tnew\r", "new"),
+        ("/c create d\t\r", "d"),
+        ("/c create disk\t1\r", "disk1"),
+        ("/c eat\tnew 1M\r", "new"),
+        ("/\tc create x\r", "x"),
+    ],
+)
+def test_keys_after_tab_come_after_what_it_inserts(keys: str, made: str) -> None:
+    """They are there before the answer is."""
+    shown = typed(keys)
+    assert set(shown.content["c"]) == {made}
+
+
+def test_tab_shows_what_there_is_and_goes_through_it() -> None:
+    assert printed(typed("/a/b\t\t pwd\r")) == ["/a/b1"]
+    assert printed(typed("/a/b\t\t\t pwd\r")) == ["/a/b2"]
+
+
+def test_tab_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repl, "COMPLETION_PATIENCE", 0.0)
+    asked = threading.Event()
+    answer = threading.Event()
+
+    def slow(self: object, document: Document, event: CompleteEvent) -> Iterator[Completion]:
+        asked.set()
+        answer.wait()
+        yield Completion("never")
+
+    monkeypatch.setattr(repl._TreeCompleter, "get_completions", slow)
+    assert printed(typed("pw\td\r")) == ["/"]
+    assert asked.wait(60)
+    answer.set()
+
+
+def test_what_comes_late_is_offered_if_nothing_was_typed_since() -> None:
+    with typing(Shown()) as (session, _):
+        buffer = Buffer(document=Document("pw"))
+        session._offer(buffer, Document("p"), [Completion("pwd", -1)])
+        assert buffer.text == "pw"
+        session._offer(buffer, buffer.document, [Completion("pwd", -2)])
+        assert buffer.text == "pwd"
+
+
+def styles(line: str, shown: Shown) -> list[tuple[str, ...]]:
+    with typing(shown) as (session, _):
+        fragments = repl._Colors(session._background).lex_document(Document(line))(0)
+    return [fragment[:2] for fragment in fragments]
+
+
+def test_lines_are_colored_and_errors_marked() -> None:
+    assert styles("create x nosuch=1", Shown()) == [
+        ("class:command", "create"),
+        ("class:blank", " "),
+        ("class:value", "x"),
+        ("class:blank", " "),
+        ("class:key class:wrong", "nosuch="),
+        ("class:value", "1"),
+    ]
+
+
+def test_colors_are_the_preferences(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Shown()
+    shown.run("set global color_path=green color_command=default")
+    style = repl._style(shown.session)
+    assert style.get_attrs_for_style_str("class:path").color == "ansigreen"
+    assert style.get_attrs_for_style_str("class:command").color == ""
+    assert style.get_attrs_for_style_str("class:path class:wrong").underline
+    assert repl._wants_color(shown.session)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not repl._wants_color(shown.session)
 
 
 def test_interrupting_a_command_keeps_the_session() -> None:
