@@ -1,0 +1,365 @@
+"""Configurations applied to a running target: the fewest changes, whole or not at all, and taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from isadmin.config import diff, document
+from isadmin.config.model import Configuration, Flat, StorageObject, flatten, unflatten
+from isadmin.lio import apply, snapshot
+from isadmin.lio.host import Host
+from isadmin.lio.objects import Lio, lio_at
+from tests.config.values import configurations
+from tests.integration.sandbox import Userspace, wait_until
+from tests.integration.walk import contents
+
+TARGET = "iqn.2003-01.org.linux-iscsi.test:t"
+INITIATOR = "iqn.2003-01.org.linux-iscsi.test:i"
+TPG = f"/iscsi/{TARGET}/tpg1"
+
+
+def running(lio: Lio) -> Configuration:
+    return document.value(snapshot.dump(lio))
+
+
+@pytest.fixture
+def configured(userspace: Userspace, tmp_path: Path) -> Userspace:
+    """Two LUNs for one initiator, one of them 4k blocks; saved."""
+    lines = [
+        "/backstores/ramdisk create r1 4M",
+        f"/backstores/fileio create f1 {tmp_path}/f1.img 16M",
+        "/backstores/fileio/f1 set attribute block_size=4096",
+        f"/iscsi create {TARGET}",
+        f"{TPG}/luns create /backstores/ramdisk/r1",
+        f"{TPG}/luns create /backstores/fileio/f1",
+        f"{TPG} set attribute generate_node_acls=0",
+        f"{TPG}/acls create {INITIATOR}",
+        f"{TPG}/acls/{INITIATOR} set auth userid=user password=a-long-secret",
+        "saveconfig",
+    ]
+    done = userspace.isadmin(typed="\n".join(lines) + "\n")
+    assert done.returncode == 0, done.stderr
+    return userspace
+
+
+def saved(world: Userspace) -> dict[str, Any]:
+    found = json.loads((world.state / "saveconfig.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def ok(world: Userspace, *words: str) -> str:
+    done = world.isadmin(*words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def write(path: Path, content: dict[str, Any]) -> str:
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def test_what_was_saved_comes_back_with_blocks_of_4096(configured: Userspace, tmp_path: Path) -> None:
+    text = (configured.state / "saveconfig.json").read_text()
+    assert '"block_size": 4096' in text
+    ok(configured, "clearconfig", "confirm=true")
+    ok(configured, "restoreconfig")
+    ok(configured, "saveconfig", f"{tmp_path}/again.json")
+    assert (tmp_path / "again.json").read_text() == text
+
+
+def test_diff_says_by_its_status_whether_there_is_a_difference(configured: Userspace) -> None:
+    same = configured.isadmin("diff")
+    assert (same.returncode, "No difference" in same.stdout) == (0, True)
+    ok(configured, f"{TPG}/acls/{INITIATOR}", "set", "auth", "password=another-secret")
+    ok(configured, "/backstores/ramdisk/r1", "set", "attribute", "emulate_caw=0")
+    different = configured.isadmin("diff")
+    assert different.returncode == 9
+    assert different.stdout.splitlines() == [
+        "~ /backstores/ramdisk/r1",
+        "    attributes emulate_caw: 0 -> 1",
+        f"~ {TPG}/acls/{INITIATOR}",
+        "    chap password: ******** -> ********",
+    ]
+    facts = json.loads(configured.isadmin("--output", "json", "diff", "1").stdout)
+    assert [change["name"] for change in facts["changes"]] == ["emulate_caw", "password"]
+    assert "secret" not in json.dumps(facts["changes"])
+    assert configured.isadmin("diff", "7").returncode == 5
+
+
+def test_one_attribute_is_one_write(configured: Userspace, tmp_path: Path) -> None:
+    wanted = saved(configured)
+    wanted["storage_objects"][1]["attributes"]["emulate_caw"] = 0
+    before = contents(configured.mount)
+    assert "1 changes applied" in ok(configured, "apply", write(tmp_path / "x.json", wanted))
+    after = contents(configured.mount)
+    assert [path for path in after if after[path] != before.get(path)] == [
+        path for path in after if path.endswith("r1/attrib/emulate_caw")
+    ]
+    assert "No change" in ok(configured, "apply", str(tmp_path / "x.json"))
+
+
+def test_yaml_is_as_good(configured: Userspace, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(
+        "storage_objects:\n- {plugin: ramdisk, name: y, size: 1048576}\n"
+        f"targets:\n- fabric: iscsi\n  wwn: {TARGET}\n  tpgs:\n"
+        "  - {tag: 1, luns: [{index: 5, storage_object: /backstores/ramdisk/y}]}\n"
+    )
+    ok(configured, "apply", f"{tmp_path}/x.yaml")
+    assert "lun5" in ok(configured, TPG, "ls")
+    ok(configured, "apply", f"{configured.state}/saveconfig.json", "--prune")
+    assert configured.isadmin("diff").returncode == 0
+    (tmp_path / "x.yaml").write_text("storage_objects: [")
+    assert configured.isadmin("apply", f"{tmp_path}/x.yaml").returncode == 6
+
+
+def test_a_step_that_fails_takes_everything_back(configured: Userspace, tmp_path: Path) -> None:
+    wanted = saved(configured)
+    wanted["storage_objects"][1]["attributes"]["emulate_caw"] = 0
+    portal = {"ip_address": "127.0.0.1", "port": 3260, "iser": False, "offload": False}
+    wanted["targets"][0]["tpgs"][0]["portals"].append(portal)
+    before = contents(configured.mount)
+    failed = configured.isadmin("apply", write(tmp_path / "x.json", wanted))
+    assert failed.returncode == 1
+    assert f"{TPG}/portals/127.0.0.1:3260" in failed.stderr
+    assert "everything done before it was undone" in failed.stderr
+    assert contents(configured.mount) == before
+    kept_going = configured.isadmin("apply", str(tmp_path / "x.json"), "--keep-going")
+    assert kept_going.returncode == 7
+    assert "emulate_caw: 0 -> 1" in configured.isadmin("diff").stdout
+
+
+def test_a_bad_file_changes_nothing_and_every_problem_is_named(configured: Userspace, tmp_path: Path) -> None:
+    wanted = saved(configured)
+    wanted["targets"][0]["tpgs"][0]["luns"][1]["index"] = 70000
+    wanted["storage_objects"][0]["plugin"] = "floppy"
+    file = write(tmp_path / "x.json", wanted)
+    before = contents(configured.mount)
+    done = configured.isadmin("check", file)
+    assert done.returncode == 6
+    assert done.stdout.splitlines() == [
+        f"{file}: storage_objects[0].plugin: 'floppy' is not one of fileio, block, ramdisk, pscsi, user",
+        f"{file}: targets[0].tpgs[0].luns[1].index: 70000 is not 0..65535",
+    ]
+    for command in ("apply", "restoreconfig", "diff"):
+        refused = configured.isadmin(command, file)
+        assert refused.returncode == 6
+        assert "70000 is not 0..65535" in refused.stderr
+        assert "floppy" in refused.stderr
+    assert contents(configured.mount) == before
+    assert "can be applied" in ok(configured, "check", f"{configured.state}/saveconfig.json")
+
+
+def test_a_deleted_storage_object_comes_back_with_all_that_hung_on_it(configured: Userspace) -> None:
+    assert "Deleted LUN 1" in ok(configured, "/backstores/fileio", "delete", "f1")
+    assert configured.isadmin("diff").returncode == 9
+    assert "Undone: /backstores/fileio delete f1" in ok(configured, "undo")
+    assert configured.isadmin("diff").returncode == 0
+
+
+def test_changes_are_taken_back_one_after_the_other(configured: Userspace) -> None:
+    empty = contents(configured.mount)
+    ok(configured, f"{TPG}/portals", "create", "127.0.0.1", "3261")
+    ok(configured, TPG, "set", "attribute", "login_timeout=20", "netif_timeout=5")
+    ok(configured, f"/iscsi/{TARGET}", "create", "2")
+    ok(configured, "clearconfig", "confirm=true")
+    assert "Undone: clearconfig" in ok(configured, "undo")
+    assert "3261" in ok(configured, TPG, "ls")
+    ok(configured, "undo", "3")
+    after = contents(configured.mount)
+    # Links have names of their own, and storage objects other numbers.
+    steady = [path for path in empty if path.startswith("iscsi/") and "/lun_" not in path]
+    assert {path: after.get(path) for path in steady} == {path: empty[path] for path in steady}
+    assert configured.isadmin("diff").returncode == 0
+
+
+def test_what_somebody_else_changed_since_is_not_undone_unasked(configured: Userspace) -> None:
+    ok(configured, TPG, "set", "attribute", "login_timeout=20")
+    file = configured.mount / "iscsi" / TARGET / "tpgt_1/attrib/login_timeout"
+    file.write_text("25")
+    refused = configured.isadmin("undo")
+    assert (refused.returncode, f"{TPG} changed since" in refused.stderr) == (1, True)
+    assert file.read_text() == "25\n"
+    ok(configured, "undo", "--force")
+    assert file.read_text() == "15\n"
+    with_nothing_left = configured.isadmin("undo", "60")
+    assert with_nothing_left.returncode == 1
+
+
+def change_of(world: Userspace, tmp_path: Path) -> str:
+    wanted = saved(world)
+    wanted["storage_objects"][1]["attributes"]["emulate_caw"] = 0
+    return write(tmp_path / "change.json", wanted)
+
+
+def test_what_is_not_confirmed_is_undone(configured: Userspace, tmp_path: Path) -> None:
+    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "1")
+    wait_until(lambda: configured.isadmin("diff").returncode == 0, "the undoing")
+    assert configured.isadmin("confirm").returncode == 1
+
+
+def test_what_is_confirmed_stays(configured: Userspace, tmp_path: Path) -> None:
+    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within=5")
+    second = configured.isadmin("apply", f"{configured.state}/saveconfig.json", "--confirm-within=5")
+    assert (second.returncode, "not confirmed yet" in second.stderr) == (1, True)
+    ok(configured, "confirm")
+    time.sleep(6)
+    assert configured.isadmin("diff").returncode == 9
+
+
+KILLED = """
+import os, signal, sys
+from isadmin.lio import files
+write, count = files.write, [0]
+def dying(path, text):
+    count[0] += 1
+    if count[0] > 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, text)
+files.write = dying
+from isadmin.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_process_that_dies_while_applying_is_undone(configured: Userspace, tmp_path: Path) -> None:
+    wanted = saved(configured)
+    for so in wanted["storage_objects"]:
+        so["attributes"] |= {"emulate_caw": 0, "emulate_3pc": 0, "emulate_tas": 0}
+    file = write(tmp_path / "x.json", wanted)
+    words = [sys.executable, "-c", KILLED, "--userspace", "apply", file, "--confirm-within", "600"]
+    died = subprocess.run(words, env=configured.env, check=False, capture_output=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    wait_until(lambda: configured.isadmin("diff").returncode == 0, "the undoing")
+
+
+@pytest.fixture
+def writer(configured: Userspace) -> Iterator[subprocess.Popen[str]]:
+    """An initiator with LUN 1 open; the test has it write all the while."""
+    image = (
+        f"driver=iscsi,transport=tcp,portal=127.0.0.1:3260,target={TARGET},lun=1,"
+        f"initiator-name={INITIATOR},user=user,password-secret=s"
+    )
+    secret = "secret,id=s,data=a-long-secret"
+    process = subprocess.Popen(
+        ["qemu-io", "--object", secret, "--image-opts", image],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_sessions_on_what_does_not_change_stay_up(
+    configured: Userspace, writer: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    assert writer.stdin is not None
+    assert writer.stdout is not None
+    info = configured.mount / "iscsi" / TARGET / "tpgt_1/acls" / INITIATOR / "info"
+
+    def write_some(count: int) -> None:
+        for at in range(count):
+            assert writer.stdin is not None
+            assert writer.stdout is not None
+            writer.stdin.write(f"write -P {at % 250 + 1} {at * 4096} 4096\n")
+            writer.stdin.flush()
+            line = writer.stdout.readline()
+            assert "wrote 4096/4096" in line, line
+            writer.stdout.readline()
+
+    write_some(5)
+    session = [line for line in info.read_text().splitlines() if "Session ID" in line]
+    wanted = saved(configured)
+    wanted["storage_objects"][1]["attributes"]["emulate_caw"] = 0
+    wanted["storage_objects"].append({"name": "new", "plugin": "ramdisk", "size": 1 << 20})
+    tpg = wanted["targets"][0]["tpgs"][0]
+    tpg["luns"].append({"index": 9, "storage_object": "/backstores/ramdisk/new"})
+    tpg["luns"] = [lun for lun in tpg["luns"] if lun["index"] != 0]
+    tpg["node_acls"][0]["mapped_luns"] = [one for one in tpg["node_acls"][0]["mapped_luns"] if one["tpg_lun"]]
+    file = write(tmp_path / "x.json", wanted)
+    command = [sys.executable, "-m", "isadmin", "--userspace", "apply", file, "--prune"]
+    applying = subprocess.Popen(command, env=configured.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while applying.poll() is None:
+        write_some(1)
+    assert applying.returncode == 0, applying.communicate()
+    applying.communicate()
+    write_some(5)
+    assert [line for line in info.read_text().splitlines() if "Session ID" in line] == session
+    done = configured.isadmin("restoreconfig", "clear_existing=true")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in info.read_text().splitlines() if "Session ID" in line] == session
+
+
+def with_files(value: Configuration, directory: Path) -> Configuration:
+    """The same over real files."""
+    from dataclasses import replace
+
+    objects = []
+    for so in value.storage_objects:
+        if so.plugin == "fileio":
+            file = directory / Path(so.dev or "").name
+            if not file.exists():
+                file.write_bytes(bytes(1 << 20))
+            so = replace(so, dev=str(file))
+        objects.append(so)
+    return replace(value, storage_objects=tuple(objects))
+
+
+def comparable(flat: Flat) -> dict[Any, Any]:
+    return {key: one for key, one in flat.items() if not isinstance(one, StorageObject)} | {
+        key: (one.dev, one.size, one.wwn, one.write_back)
+        for key, one in flat.items()
+        if isinstance(one, StorageObject)
+    }
+
+
+def test_any_configuration_becomes_any_other(
+    module_userspace: Userspace, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("files")
+    lio = lio_at(str(module_userspace.mount))
+    host = Host("userspace", module_userspace.mount, module_userspace.state, module_userspace.runtime)
+    os.environ.setdefault("ISADMIN_RUNTIME_DIR", str(module_userspace.runtime))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        host.prepare()
+
+    @settings(
+        max_examples=12,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(configurations())
+    def becomes(wanted: Configuration) -> None:
+        wanted = with_files(wanted, directory)
+        now = running(lio)
+        plan = diff.diff(now, wanted)
+        apply.carry_out(lio, plan.changes)
+        after = running(lio)
+        left = diff.diff(after, wanted)
+        assert not left.changes, left.changes[:5]
+        # What was already so was not touched.
+        untouched = flatten(now).keys() & flatten(after).keys() - plan.keys()
+        before, now_there = comparable(flatten(now)), comparable(flatten(after))
+        assert {key: before[key] for key in untouched} == {key: now_there[key] for key in untouched}
+
+    becomes()
+    plan = diff.exact(flatten(running(lio)), {})
+    apply.carry_out(lio, plan.changes)
+    assert unflatten(flatten(running(lio))) == Configuration()
