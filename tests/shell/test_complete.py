@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,21 @@ def test_asking_starts_nothing(monkeypatch: pytest.MonkeyPatch, capsys: Captured
     monkeypatch.setenv("ISADMIN_RUNTIME_DIR", str(tmp_path / "run"))
     ask(capsys, "zsh", "--userspace", "/")
     assert not (tmp_path / "run").exists()
+
+
+def test_asking_imports_only_what_it_needs(target: str) -> None:
+    code = (
+        "import sys\nfrom isadmin.cli import main\n"
+        f"assert main(['--complete', 'fish', '--configfs', {target!r}, '/iscsi/']) == 0\n"
+        "heavy = {'rtslib', 'configshell', 'prompt_toolkit', 'mfusepy', 'asyncio', 'argparse'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert IQN in done.stdout
+
+
+def test_the_mode_is_the_scripts_own_affair() -> None:
+    assert "--complete" not in cli.help_text()
 
 
 @pytest.mark.parametrize("words", [["--nonsense", ""], ["--configfs"], ["nosuch", "x", ""], ["a=b", ""], []])
