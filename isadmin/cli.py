@@ -49,6 +49,7 @@ OPTIONS = (
     Option(("-f", "--file"), "FILE", "run the commands in FILE, one a line (- for standard input)"),
     Option(("-c", "--commands"), "COMMANDS", "run these commands, parted by ;"),
     Option(("--keep-going",), None, "go on after a command of a batch failed; the exit status is its own"),
+    Option(("--atomic",), None, "undo all that a batch did if one of its commands fails"),
     Option(("-u", "--userspace"), None, "work on the userspace target, starting it if need be"),
     Option(("--configfs",), "DIR", "work on the target whose configfs directory is DIR"),
     Option(("--show-secrets",), None, "show CHAP secrets instead of ********"),
@@ -187,6 +188,8 @@ def _run(words: Sequence[str]) -> int:
         raise UsageError("Both -f and -c", "give one of them")
     if given and call.words:
         raise UsageError(f"Both {given[0]} and a command: {call.words[0]}", "give one of them")
+    if call.flags >= {"atomic", "keep-going"}:
+        raise UsageError("Both --atomic and --keep-going", "give one of them")
     session = _session(call)
     if given or (not call.words and (sys.stdin is None or not sys.stdin.isatty())):
         return _batch(session, call)
@@ -208,7 +211,13 @@ def _batch(session: Session, call: Call) -> int:
     text = call.values.get("commands")
     source = batch.opened(call.values.get("file", "-")) if text is None else nullcontext(batch.given(text))
     with source as commands:
-        return batch.run(session, commands, report, keep_going="keep-going" in call.flags)
+        return batch.run(
+            session,
+            commands,
+            report,
+            keep_going="keep-going" in call.flags,
+            atomic="atomic" in call.flags,
+        )
 
 
 def _version_document() -> str:

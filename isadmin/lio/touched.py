@@ -78,16 +78,20 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
 
 @contextmanager
 def watching(lio: Lio) -> Iterator[Touched]:
-    """Note what the block touches of a target. Not for several threads."""
+    """Note what the block touches of a target; within another such block, for that one too. Not for several
+    threads."""
     global _active, _hooked
     if not _hooked:
         sys.addaudithook(_hook)
         _hooked = True
-    outer, _active = _active, Touched(lio)
+    outer, inner = _active, Touched(lio)
+    _active = inner
     try:
-        yield _active
+        yield inner
     finally:
         _active = outer
+        if outer is not None:
+            outer.before = inner.before | outer.before
 
 
 def key_of(path: str) -> Key | None:

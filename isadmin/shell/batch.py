@@ -63,15 +63,32 @@ def given(text: str) -> Batch:
     return Batch("-c", split_commands(text))
 
 
-def run(session: Session, batch: Batch, report: Report, *, keep_going: bool = False) -> int:
+def run(
+    session: Session, batch: Batch, report: Report, *, keep_going: bool = False, atomic: bool = False
+) -> int:
     """Run line after line until one fails, or to the end; the exit status is that of the first that failed.
 
-    What ran before stays done, but is saved only if no line failed.
+    What ran before stays done, unless `atomic`: then it is undone. It is saved only if no line failed.
+    Raises IsadminError if undoing fails.
     """
-    status = failed = 0
     session.stdin_taken = batch.is_stdin
     progress = Progress(batch.name, session.err)
     session.before_output = progress.hide
+    try:
+        if not atomic:
+            status = _run(session, batch, report, progress, keep_going=keep_going)
+        else:
+            status = _run_whole(session, batch, report, progress)
+    finally:
+        progress.hide()
+    session.finish(save=not status)
+    return status
+
+
+def _run(
+    session: Session, batch: Batch, report: Report, progress: Progress, *, keep_going: bool = False
+) -> int:
+    status = failed = number = 0
     for number, line in enumerate(batch.lines, 1):
         progress.at(number)
         try:
@@ -84,10 +101,23 @@ def run(session: Session, batch: Batch, report: Report, *, keep_going: bool = Fa
                 break
         if session.exiting:
             break
-    progress.hide()
-    session.finish(save=not failed)
     if failed and keep_going:
         session.warn(f"{failed} of {number} lines failed; the configuration was not saved")
+    return status
+
+
+def _run_whole(session: Session, batch: Batch, report: Report, progress: Progress) -> int:
+    from isadmin.shell import atomic
+
+    with atomic.whole(session) as done:
+        try:
+            status = _run(session, batch, report, progress)
+        except BaseException:
+            progress.hide()
+            session.warn(f"the batch stopped: {done.take_back()}")
+            raise
+        if status:
+            session.warn(f"the batch failed: {done.take_back()}")
     return status
 
 

@@ -230,11 +230,7 @@ class Session:
 
     def _run_at(self, node: Node, command: Command) -> None:
         locks = node.locks(command)
-        if locks:
-            self.host.require_change()
-        with self._alone() if locks else nullcontext():
-            if locks:
-                self.host.prepare()
+        with self.alone() if locks else nullcontext():
             changes = node.changes(command)
             try:
                 with self._noted(node, command) if changes else nullcontext():
@@ -260,9 +256,15 @@ class Session:
         line = language.masked(" ".join(words))
         return plans.noted(self, f"{place}{line}")
 
-    def _alone(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Change the target while nobody else does. Raises PermissionDeniedError, NoTargetError,
+        LockedError."""
+        self.host.require_change()
         seconds = self.preferences.number("lock_timeout")
-        return self.host.lock(seconds, lambda who: self.warn(f"waiting for {who}, which has the lock"))
+        with self.host.lock(seconds, lambda who: self.warn(f"waiting for {who}, which has the lock")):
+            self.host.prepare()
+            yield
 
     def _look_again(self) -> None:
         """Forget the tree; stay at the same place, or the nearest one above that is still there."""

@@ -148,6 +148,63 @@ def configured(userspace: Userspace, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_an_atomic_batch_that_fails_leaves_nothing_but_others_changes(
+    userspace: Userspace, tmp_path: Path
+) -> None:
+    configured(userspace, tmp_path)
+    assert userspace.isadmin("saveconfig").returncode == 0
+    listed, saved = userspace.isadmin("ls").stdout, (userspace.state / "saveconfig.json").read_text()
+    tpg = f"/iscsi/{IQN}/tpg1"
+    lines = [
+        "/backstores/ramdisk create another 2M",
+        f"{tpg}/luns create /backstores/ramdisk/another 7",
+        f"{tpg} set attribute demo_mode_write_protect=0",
+        f"{tpg} set parameter MaxBurstLength=131072",
+        f"{tpg}/acls create {IQN}:new",
+        f"{tpg}/acls/{IQN}:i set auth password=something-else-now",
+        f"{tpg}/portals create 127.0.0.1 3270",
+        f"{tpg}/luns delete lun1",
+        "/iscsi create iqn.2003-01.org.test:whole",
+        "/backstores/fileio delete file",
+        "/iscsi set discovery_auth userid=me password=discovery-secret enable=1",
+    ]
+    done = userspace.isadmin("--atomic", typed="\n".join([*lines, f"{tpg}/luns create /nosuch"]))
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1] == "warning: the batch failed: everything before it was undone"
+    assert userspace.isadmin("ls").stdout == listed
+    assert userspace.isadmin("saveconfig", f"{tmp_path}/after.json").returncode == 0
+    assert json.loads((tmp_path / "after.json").read_text()) == json.loads(saved)
+    assert (userspace.state / "saveconfig.json").read_text() == saved
+
+    done = userspace.isadmin("--atomic", "-c", "; ".join(lines))
+    assert done.returncode == 0, done.stderr
+    assert "another" in userspace.isadmin("ls").stdout
+
+
+def test_an_atomic_batch_that_changed_nothing_says_so(userspace: Userspace) -> None:
+    done = userspace.isadmin("--atomic", "-c", "ls / 1; /iscsi create nonsense")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "warning: the batch failed: nothing had been changed"
+
+
+def test_a_secret_is_typed_unseen(userspace: Userspace) -> None:
+    acl = f"/iscsi/{IQN}/tpg1/acls/{IQN}:i"
+    made = userspace.isadmin("-c", f"/iscsi create {IQN}; /iscsi/{IQN}/tpg1/acls create {IQN}:i")
+    assert made.returncode == 0, made.stderr
+    words = ["-m", "isadmin", "--ask", acl, "set", "auth", "userid=me", "password="]
+    asked = pexpect.spawn(sys.executable, words, env=userspace.env, encoding="utf-8", timeout=60)
+    for _ in range(2):
+        asked.expect("password.*: ")
+        asked.sendline("unseen # secret")
+    asked.expect("Parameter password is now set")
+    asked.expect(pexpect.EOF)
+    assert "unseen" not in asked.before
+    asked.wait()
+    assert asked.exitstatus == 0
+    shown = userspace.isadmin("--show-secrets", acl, "get", "auth", "password")
+    assert shown.stdout == "password=unseen # secret \n"
+
+
 def test_what_is_saved_is_restored_whole(userspace: Userspace, tmp_path: Path) -> None:
     configured(userspace, tmp_path)
     before = userspace.isadmin("ls").stdout
