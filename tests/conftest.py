@@ -22,16 +22,20 @@ settings.register_profile(
 settings.load_profile("any-machine")
 
 
+def own_network() -> None:
+    """Move this process, and so every server and initiator it starts, into a fresh network namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave the user's home alone; move this process, and so every server and initiator it starts, into a
-    fresh network namespace."""
+    """Leave the user's home alone, and the machine's network."""
     home = tempfile.mkdtemp(prefix="isadmin-home-")
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     os.environ["XDG_CONFIG_HOME"] = f"{home}/config"
     if os.geteuid() != 0 or config.getoption("kernel") == "host":
         # The kernel's initiator speaks to its daemon in the first network namespace alone.
         return
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    own_network()

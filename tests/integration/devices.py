@@ -15,12 +15,13 @@ class LoopDevices:
         self._directory = directory
         self.made: list[Path] = []
 
-    def make(self, size: int, *, read_only: bool = False) -> Path:
+    def make(self, size: int, *, read_only: bool = False, sector_size: int = 512) -> Path:
         """A loop device of `size` bytes, all zero."""
         image = self._directory / f"loop-{len(self.made)}.img"
         with image.open("wb") as file:
             file.truncate(size)
-        command = ["losetup", "--find", "--show", *(["--read-only"] if read_only else []), str(image)]
+        options = ["--sector-size", str(sector_size), *(["--read-only"] if read_only else [])]
+        command = ["losetup", "--find", "--show", *options, str(image)]
         device = Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
         self.made.append(device)
         return device
