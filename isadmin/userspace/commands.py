@@ -507,7 +507,9 @@ class Commands:
         """End a task without an answer. Whether it is over: what runs in the pool goes on (see on_end)."""
         task.aborted = True
         if task.pooled:
-            return False
+            if task.command.endures:
+                self.forget(task)
+            return task.over
         self.leave_gate(task)
         self.forget(task)
         return True

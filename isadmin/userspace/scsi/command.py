@@ -63,6 +63,7 @@ class Command:
         "delay",
         "done",
         "early",
+        "endures",
         "exclusive",
         "expected",
         "found",
@@ -98,6 +99,8 @@ class Command:
     early: bool
     """Answer GOOD now, then perform the rest (SANITIZE with IMMED). As always a command whose performing has
     begun is performed to its end, whether somebody still waits for it or not."""
+    endures: bool
+    """Aborting it ends the task alone: what it has begun goes on, and nobody waits for that (SANITIZE)."""
     delay: float
     """Seconds to wait before performing (an ALUA non-optimized path)."""
     done: bool
@@ -126,6 +129,7 @@ class Command:
         self.data_out_length = 0
         self.expected = expected
         self.early = False
+        self.endures = False
         self.delay = 0.0
         self.done = False
         self.blocking = False

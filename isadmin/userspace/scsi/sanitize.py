@@ -57,11 +57,13 @@ def _overwrite_start(command: Command) -> None:
 
 
 def _start(command: Command) -> None:
-    """At the gate's head: close the unit to everybody."""
+    """At the gate's head: close the unit to everybody. From here on neither task management nor a reset ends
+    it (SBC-3 4.11.3)."""
     unit = command.unit
     unit.sanitizing = True
     unit.refresh_paths()
     command.early = bool(command.cdb[1] & IMMED)
+    command.endures = True
     command.blocking = unit.storage.blocking
     command.work = _run
 
