@@ -530,6 +530,12 @@ class _Worker:
             for name in ("iser", "offload"):
                 if getattr(value, name):
                     self._set_field(path, name, False)
+        elif isinstance(value, NodeAcl | Tpg):
+            # A configuration does not show LUNs and mappings that somebody left without a device.
+            below = path if isinstance(value, NodeAcl) else f"{path}/lun"
+            for name in files.names(below):
+                if name.startswith("lun_"):
+                    self._remove(f"{below}/{name}")
         os.rmdir(path)
         if isinstance(value, StorageObject):
             hba = os.path.dirname(path)

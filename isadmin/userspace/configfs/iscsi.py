@@ -154,14 +154,17 @@ TARGET = kind(groups=[iscsi_statistics.TARGET, target_param()], make=_make_tpg, 
 
 
 def _cpu_list(text: str, cpus: int) -> str:
-    """A list of ranges, joined where they touch."""
+    """A list of ranges, joined where they touch; commas and blanks separate them."""
     chosen: set[int] = set()
-    for part in text.removesuffix("\n").split(","):
+    for part in text.replace(",", " ").split():
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             fail(errno.EINVAL)
         low, high = int(first), int(last or first)
-        if high < low:
+        if max(low, high) >= 1 << 32:
+            fail(errno.EOVERFLOW)
+        # The largest number stands for the last processor, which only the kernel itself may name.
+        if high < low or high == (1 << 32) - 1:
             fail(errno.EINVAL)
         if high >= cpus:
             fail(errno.ERANGE)

@@ -204,7 +204,10 @@ def tpg_groups(
 
 
 def _store_affinity(context: Context, target: Target, text: str) -> None:
-    value = signed(text)
+    try:
+        value = signed(text)
+    except OSError:
+        fail(errno.EINVAL)
     if not -2 <= value < context.cpus:
         fail(errno.EINVAL)
     target.cmd_completion_affinity = value

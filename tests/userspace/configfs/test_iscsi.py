@@ -302,14 +302,19 @@ def test_processors(box: Box) -> None:
     box.takes(path, "0", "1-2", "0,2-3")
     box.write(path, "0,1,3\n")
     assert box.read(path) == "0-1,3\n"
-    box.refuses(errno.EINVAL, path, "x", "2-1", "1-")
-    box.refuses(errno.ERANGE, path, "4")
+    box.write(path, " 1 3")
+    assert box.read(path) == "1,3\n"
+    box.write(path, "\n")
+    assert box.read(path) == "\n"
+    box.refuses(errno.EINVAL, path, "x", "2-1", "1-", "4294967295", "0x1")
+    box.refuses(errno.ERANGE, path, "4", "4294967294")
+    box.refuses(errno.EOVERFLOW, path, "4294967296", "4294967295-4294967296")
 
 
 def test_completion_affinity(box: Box) -> None:
     path = f"{TARGET}/param/cmd_completion_affinity"
     box.takes(path, "-2", "0", "3", "-1")
-    box.refuses(errno.EINVAL, path, "-3", "4", "x")
+    box.refuses(errno.EINVAL, path, "-3", "4", "x", "4294967296")
 
 
 def test_dynamic_sessions_end_with_a_nul_each(box: Box) -> None:
