@@ -42,7 +42,7 @@ def storage_objects(draw: st.DrawFn, plugin: str, name: str) -> StorageObject:
     attributes = {
         "block_size": draw(st.sampled_from((512, 4096))),
         "optimal_sectors": draw(st.sampled_from((8, 1024))),
-        "emulate_tpu": draw(FLAG),
+        "emulate_tpu": draw(FLAG) if plugin == "fileio" else 0,
         "emulate_write_cache": 0,
         "is_nonrot": draw(FLAG),
     }
@@ -89,7 +89,8 @@ def tpgs(draw: st.DrawFn, tag: int, exports: tuple[StorageObject, ...]) -> Tpg:
         tag_name = draw(st.sampled_from((None, "t")))
         attributes = {"nopin_timeout": draw(st.sampled_from((10, 15)))}
         acls.append(NodeAcl(f"iqn.2003-01.org.test:{name}", tag_name, draw(CHAP), attributes, tuple(mapped)))
-    ports = draw(st.sets(st.sampled_from((3260, 3261)), max_size=2))
+    # A target cannot listen twice at one place.
+    ports = draw(st.sets(st.sampled_from((3260 + 2 * tag, 3261 + 2 * tag)), max_size=2))
     return Tpg(
         tag,
         draw(st.booleans()),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -211,12 +211,23 @@ def test_what_is_not_confirmed_is_undone(configured: Userspace, tmp_path: Path) 
 
 
 def test_what_is_confirmed_stays(configured: Userspace, tmp_path: Path) -> None:
-    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within=5")
+    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within=600")
     second = configured.isadmin("apply", f"{configured.state}/saveconfig.json", "--confirm-within=5")
     assert (second.returncode, "not confirmed yet" in second.stderr) == (1, True)
+    assert waiting(configured)
     ok(configured, "confirm")
-    time.sleep(6)
+    wait_until(lambda: not waiting(configured), "the end of the process that would undo")
     assert configured.isadmin("diff").returncode == 9
+
+
+def waiting(world: Userspace) -> bool:
+    """Is there a process that would undo a change of this target?"""
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            if b"isadmin.shell.confirming" in words and str(world.mount).encode() in words:
+                return True
+    return False
 
 
 KILLED = """
@@ -268,8 +279,7 @@ def writer(configured: Userspace) -> Iterator[subprocess.Popen[str]]:
 def test_sessions_on_what_does_not_change_stay_up(
     configured: Userspace, writer: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    assert writer.stdin is not None
-    assert writer.stdout is not None
+    ok(configured, f"{TPG}/acls", "create", f"{INITIATOR}2")
     info = configured.mount / "iscsi" / TARGET / "tpgt_1/acls" / INITIATOR / "info"
 
     def write_some(count: int) -> None:
@@ -287,10 +297,11 @@ def test_sessions_on_what_does_not_change_stay_up(
     wanted = saved(configured)
     wanted["storage_objects"][1]["attributes"]["emulate_caw"] = 0
     wanted["storage_objects"].append({"name": "new", "plugin": "ramdisk", "size": 1 << 20})
+    wanted["targets"].append({"fabric": "iscsi", "wwn": f"{TARGET}2", "tpgs": [{"tag": 1}]})
     tpg = wanted["targets"][0]["tpgs"][0]
     tpg["luns"].append({"index": 9, "storage_object": "/backstores/ramdisk/new"})
-    tpg["luns"] = [lun for lun in tpg["luns"] if lun["index"] != 0]
-    tpg["node_acls"][0]["mapped_luns"] = [one for one in tpg["node_acls"][0]["mapped_luns"] if one["tpg_lun"]]
+    tpg["node_acls"] = [acl for acl in tpg["node_acls"] if acl["node_wwn"] == INITIATOR]
+    tpg["node_acls"].append({"node_wwn": f"{INITIATOR}3", "mapped_luns": [{"index": 0, "tpg_lun": 9}]})
     file = write(tmp_path / "x.json", wanted)
     command = [sys.executable, "-m", "isadmin", "--userspace", "apply", file, "--prune"]
     applying = subprocess.Popen(command, env=configured.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
