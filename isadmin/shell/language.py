@@ -16,15 +16,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from isadmin.errors import UsageError
 
 BLANKS = " \t"
 KEY = re.compile(r"[A-Za-z0-9_-]+(?==)")
 PLAIN = re.compile(r"[^\s\"'#][^\s\"']*")
-SECRET = re.compile(r"[A-Za-z0-9_-]*(?:password|secret)(?!_file=)[A-Za-z0-9_-]*=", re.IGNORECASE)
-"""NAME= of a value that must not be shown or kept."""
 MASK = "********"
+
+
+@cache
+def _secret() -> re.Pattern[str]:
+    """NAME= of a value that must not be shown or kept; made when needed, since that takes its time."""
+    return re.compile(r"[a-z0-9_-]*(?:password|secret)(?!_file=)[a-z0-9_-]*=", re.IGNORECASE)
 
 
 class LanguageError(UsageError):
@@ -240,12 +245,12 @@ def quote(value: str) -> str:
 
 def holds_secret(line: str) -> bool:
     """Might this line give a secret away? Errs on the safe side: history and logs leave such lines out."""
-    return SECRET.search(line) is not None
+    return _secret().search(line) is not None
 
 
 def masked(line: str) -> str:
     """The line as it may be shown: from each key that names a secret on, its value replaced."""
-    secret = SECRET.search(line)
+    secret = _secret().search(line)
     if secret is None:
         return line
     try:
@@ -254,10 +259,10 @@ def masked(line: str) -> str:
         return line[: secret.end()] + MASK
     shown, at = "", 0
     for word in found.words:
-        name = SECRET.search(line, word.start, word.end)
+        name = _secret().search(line, word.start, word.end)
         if name is not None:
             shown += line[at : name.end()] + MASK
             at = word.end
-    if found.comment is not None and SECRET.search(line, found.comment):
+    if found.comment is not None and _secret().search(line, found.comment):
         return shown + line[at : found.comment].rstrip(BLANKS)
     return shown + line[at:]
