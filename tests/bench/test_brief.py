@@ -1,0 +1,28 @@
+"""Every bench runs: briefly, as a smoke test. What its figures are worth is for the full run to say."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHES = sorted(
+    path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith(("_", "test_"))
+)
+
+
+@pytest.mark.parametrize("bench", BENCHES)
+def test_bench_runs_and_prints_figures(bench: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.bench.{bench}", "--brief"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"\d+\.\d+", done.stdout)) >= 3, done.stdout
