@@ -46,16 +46,19 @@ def _whole_target(one: Target) -> Document:
 
 
 def _whole_tpg(one: Tpg) -> Document:
+    luns = [found for found in map(lun, one.luns()) if found]
+    alive = {found["index"] for found in luns}
     return {
         **tpg(one),
-        "luns": [found for found in map(lun, one.luns()) if found],
+        "luns": luns,
         "portals": [portal(each) for each in one.portals()],
-        "node_acls": [_whole_node_acl(acl) for acl in one.acls()],
+        "node_acls": [_whole_node_acl(acl, alive) for acl in one.acls()],
     }
 
 
-def _whole_node_acl(acl: NodeAcl) -> Document:
-    return {**node_acl(acl), "mapped_luns": [found for found in map(mapped_lun, acl.mapped_luns()) if found]}
+def _whole_node_acl(acl: NodeAcl, alive: set[int]) -> Document:
+    mapped = [found for found in map(mapped_lun, acl.mapped_luns()) if found and found["tpg_lun"] in alive]
+    return {**node_acl(acl), "mapped_luns": mapped}
 
 
 def _number(text: str) -> int | str:
