@@ -331,6 +331,24 @@ def _unknown(found: Mapping[str, Any], name: str, place: str) -> Iterator[str]:
                 yield from _unknown(member, rules[key].members, f"{here}[{at}]")
 
 
+def carrying(new: Document, old: Document, name: str = "") -> Document:
+    """A configuration with the unknown keys that an older one of the same objects has."""
+    rules = RULES[name]
+    found = dict(new)
+    for key, one in old.items():
+        if key not in rules and not (name == "alua_tpgs" and key in ALUA):
+            found.setdefault(key, one)
+    for key, rule in rules.items():
+        if rule.kind == "list" and old.get(key) and new.get(key):
+            names = IDENTITY[rule.members]
+            before = {tuple(one.get(part) for part in names): one for one in old[key]}
+            found[key] = [
+                carrying(one, before.get(tuple(one.get(part) for part in names), {}), rule.members)
+                for one in new[key]
+            ]
+    return found
+
+
 HIDDEN = "********"
 
 

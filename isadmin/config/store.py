@@ -72,7 +72,7 @@ def save(
         raise RefusedFileError(
             f"The running configuration is empty and {path} is not: not saved", "use --force to replace it"
         )
-    content = document.render(configuration).encode()
+    content = document.render(_with_unknown(configuration, before)).encode()
     try:
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700)
@@ -89,6 +89,17 @@ def save(
     except OSError as error:
         raise IsadminError(f"Cannot write {path}: {error.strerror}") from error
     return before != content
+
+
+def _with_unknown(configuration: Document, before: bytes | None) -> Document:
+    """With what newer tools wrote into the file that is replaced, and this one cannot see in the target."""
+    try:
+        old = json.loads(before or b"")
+    except ValueError:
+        return configuration
+    if document.problem_of(old) or not document.unknown_keys(old):
+        return configuration
+    return document.carrying(configuration, old)
 
 
 def _keep_before(path: Path, before: bytes, most: int) -> None:

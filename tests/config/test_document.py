@@ -115,3 +115,42 @@ def test_the_order_of_lists_does_not_matter() -> None:
 def test_empty_means_nothing_a_user_made() -> None:
     assert document.is_empty({"storage_objects": [], "targets": [], "fabric_modules": []})
     assert not document.is_empty(GOOD)
+
+
+def test_every_problem_is_named_at_once() -> None:
+    bad = json.loads(json.dumps(GOOD))
+    bad["targets"][0]["tpgs"][0]["luns"][0]["index"] = 70000
+    bad["targets"][0]["tpgs"][0]["portals"] *= 2
+    bad["storage_objects"][0]["attributes"]["x"] = [1]
+    bad["storage_objects"].append({"name": "a/b", "plugin": "floppy"})
+    with pytest.raises(document.BadDocumentError) as caught:
+        parse(json.dumps(bad))
+    assert caught.value.problems == [
+        "storage_objects[0].attributes.x must be a number or text, not a list",
+        "storage_objects[1].name: 'a/b' is no name for a directory",
+        "storage_objects[1].plugin: 'floppy' is not one of fileio, block, ramdisk, pscsi, user",
+        "targets[0].tpgs[0].luns[0].index: 70000 is not 0..65535",
+        "targets[0].tpgs[0].portals[1]: 0.0.0.0 3260 is in targets[0].tpgs[0].portals[0] already",
+    ]
+    assert caught.value.line().count("\n") == 0
+    assert "5 problems: " in caught.value.line()
+
+
+def test_unknown_keys_are_named() -> None:
+    assert document.unknown_keys(GOOD) == ["targets[0].tpgs[0].kept", "unknown"]
+    old = {"storage_objects": [{"name": "x", "plugin": "fileio", "buffered_mode": True, "exists": 1}]}
+    assert document.unknown_keys(old) == []
+
+
+def test_secrets_are_hidden() -> None:
+    shown = document.without_secrets({"a": [{"chap_password": "s", "chap_userid": "u", "password": ""}]})
+    assert shown == {"a": [{"chap_password": document.HIDDEN, "chap_userid": "u", "password": ""}]}
+
+
+def test_yaml_says_the_same() -> None:
+    text = "storage_objects: [{name: x, plugin: ramdisk, size: 4096}]"
+    expected = {"storage_objects": [{"name": "x", "plugin": "ramdisk", "size": 4096}]}
+    assert document.parse(text.encode(), "x.yaml", yaml=True) == expected
+    for bad in ("storage_objects: [", "a: &a [*a]", "- 1", "storage_objects: !!python/name:os.system x"):
+        with pytest.raises(RefusedFileError):
+            document.parse(bad.encode(), "x.yaml", yaml=True)

@@ -187,3 +187,16 @@ def test_an_absent_file_has_an_error_of_its_own(tmp_path: Path) -> None:
         store.read(tmp_path / "none.json")
     with pytest.raises(RefusedFileError, match="Is a directory"):
         store.read(tmp_path)
+
+
+def test_what_newer_tools_wrote_stays_with_its_object(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    old = full("a", "gone")
+    old["storage_objects"][0]["color"] = "red"
+    old["comment"] = "ours"
+    file.write_text(json.dumps(old))
+    assert store.save(file, full("a", "b"))
+    saved = store.read(file)
+    assert saved["comment"] == "ours"
+    assert [so.get("color") for so in saved["storage_objects"]] == ["red", None]
+    assert not store.save(file, full("b", "a"))

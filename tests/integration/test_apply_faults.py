@@ -11,6 +11,7 @@ import io
 import json
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -75,8 +76,10 @@ def run(host: Host, line: str, number: int, fault: int | str) -> tuple[bool, int
             try:
                 session.run_line(line)
                 status = DONE
-            except IsadminError:
+            except IsadminError as error:
                 status = FAILED
+                if not injector.reached:
+                    print(error.line(), file=sys.__stderr__)
         finally:
             os._exit(status + (10 if injector.reached else 0))
     os.close(writing)
