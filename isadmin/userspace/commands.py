@@ -31,6 +31,7 @@ from isadmin.userspace.sessions import ActiveSession, count
 
 if TYPE_CHECKING:
     from isadmin.userspace.connection import Connection
+    from isadmin.userspace.scsi.gate import Gate
 
 log = logging.getLogger("isadmin.userspace")
 
@@ -46,12 +47,13 @@ class Task:
 
     __slots__ = (
         "aborted",
+        "ahead",
         "buffer",
         "command",
         "expected",
         "flags",
         "full",
-        "gated",
+        "gates",
         "itt",
         "lun",
         "numbered",
@@ -96,8 +98,10 @@ class Task:
         """Bytes counted in connection.reading."""
         self.stalled = 0
         """Ticks since the last write data that it waits for."""
-        self.gated = False
-        """At the unit's gate, or past it."""
+        self.ahead: list[Gate] = []
+        """Gates that it has yet to come to."""
+        self.gates: list[Gate] = []
+        """Gates that it is past; at the last of them, it may still be waiting (server.parked)."""
         self.pooled = False
         """In a pool thread."""
         self.aborted = False
@@ -337,12 +341,20 @@ class Commands:
         if command.found is None:
             self._perform(task)
             return
-        task.gated = True
-        if command.unit.gate.enter(command):
-            self._perform(task)
-        else:
-            self.tasks[task.itt] = task
-            self.server.parked[command] = task
+        task.ahead.append(command.unit.gate)
+        self._pass_gates(task)
+
+    def _pass_gates(self, task: Task) -> None:
+        """Through the gates ahead, then on with the command."""
+        command = task.command
+        while task.ahead:
+            gate = task.ahead.pop()
+            task.gates.append(gate)
+            if not gate.enter(command):
+                self.tasks[task.itt] = task
+                self.server.parked[command] = task
+                return
+        self._perform(task)
 
     def _start_late(self, task: Task) -> None:
         if not task.over and not self.connection.closed:
@@ -380,9 +392,12 @@ class Commands:
             # A further step.
             if command.early:
                 self._answer_early(task)
-            self._perform(task)
+            if command.others:
+                self._gather(task)
+            else:
+                self._perform(task)
             return
-        self.leave_gate(task)
+        self.leave_gates(task)
         self._finish(task)
 
     def _answer_early(self, task: Task) -> None:
@@ -393,19 +408,28 @@ class Commands:
         task.aborted = True
         self.forget(task)
 
-    def leave_gate(self, task: Task) -> None:
-        """The task is past its unit's gate no more; let those through that waited for it."""
-        if not task.gated:
-            return
-        task.gated = False
-        gate = task.command.unit.gate
-        parked = self.server.parked.pop(task.command, None)
-        self._let_through(gate.leave(task.command) if parked is None else gate.drop(task.command))
+    def _gather(self, task: Task) -> None:
+        """The next step touches other units too. All commands that hold several gates came to them in the
+        same order, and those that keep others out hold one: nobody waits in a circle."""
+        command = task.command
+        gates = {unit.gate for unit in (command.unit, *command.others)}
+        command.others = ()
+        self.leave_gates(task)
+        task.ahead = sorted(gates, key=id)
+        self._pass_gates(task)
+
+    def leave_gates(self, task: Task) -> None:
+        """The task is past its units' gates no more; let those through that waited for it."""
+        task.ahead.clear()
+        while task.gates:
+            gate = task.gates.pop()
+            parked = self.server.parked.pop(task.command, None)
+            self._let_through(gate.leave(task.command) if parked is None else gate.drop(task.command))
 
     def _let_through(self, commands: Iterable[Command]) -> None:
         for command in commands:
             task = self.server.parked.pop(command)
-            task.full._perform(task)
+            task.full._pass_gates(task)
             self.server.flush_soon(task.full.connection)
 
     # Answers
@@ -510,7 +534,7 @@ class Commands:
             if task.command.endures:
                 self.forget(task)
             return task.over
-        self.leave_gate(task)
+        self.leave_gates(task)
         self.forget(task)
         return True
 

@@ -260,7 +260,7 @@ class FullFeature(Commands):
         """A tick has passed. Write data that is asked for and does not come holds memory others wait for."""
         limit = self.active.dataout_timeout
         for task in self.tasks.values():
-            if task.reserved and not task.gated:
+            if task.reserved and not task.gates:
                 task.stalled += 1
                 if task.stalled > limit:
                     self.active.timeouts += 1

@@ -71,6 +71,7 @@ class Command:
         "lba",
         "nexus",
         "operation",
+        "others",
         "path",
         "scratch",
         "sense",
@@ -106,6 +107,8 @@ class Command:
     done: bool
     blocking: bool
     exclusive: bool
+    others: tuple[LogicalUnit, ...]
+    """Other units whose media the next step touches: it must take its turn at their gates too."""
     work: Callable[[Command], None] | None
     lba: int
     blocks: int
@@ -134,6 +137,7 @@ class Command:
         self.done = False
         self.blocking = False
         self.exclusive = False
+        self.others = ()
         self.work = None
         self.fua = False
 

@@ -95,6 +95,8 @@ def _check(command: Command) -> None:
     command.blocking = any(
         s.source.unit.storage.blocking or s.destination.unit.storage.blocking for s in segments
     )
+    touched = {path.unit for segment in segments for path in (segment.source, segment.destination)}
+    command.others = tuple(touched - {command.unit})
     command.work = _copy
 
 

@@ -1,0 +1,152 @@
+"""Commands that hold more than their own unit's gate, and those that go on without their task."""
+
+from __future__ import annotations
+
+import time
+
+from isadmin.userspace import model
+from isadmin.userspace.scsi.command import Command
+from isadmin.userspace.scsi.unit import LogicalUnit
+from tests.initiator import Initiator
+from tests.userspace.rig import Rig
+from tests.userspace.scsi.test_copy import parameters, segment, target
+from tests.userspace.test_target import eventually
+
+SOURCE, DESTINATION = b"s" * 512, b"d" * 512
+
+
+def unit_of(device: model.Device) -> LogicalUnit:
+    assert isinstance(device.unit, LogicalUnit)
+    return device.unit
+
+
+def two_disks(rig: Rig) -> tuple[model.Device, model.Device]:
+    """Their designators come from the first digits of their serial numbers."""
+    one, two = rig.ramdisk(), rig.ramdisk()
+    one.serial, two.serial = "1" + one.serial[1:], "2" + two.serial[1:]
+    return one, two
+
+
+class Alone:
+    """An exclusive command at a unit, as long as one likes."""
+
+    def __init__(self, rig: Rig, unit: LogicalUnit) -> None:
+        self.rig, self.unit = rig, unit
+        self.full = next(iter(rig.target.server.connections)).full
+        assert self.full is not None
+        self.command = Command(self.full.active.nexus, None, bytes(16))
+        self.command.exclusive = True
+        assert rig.call(lambda: unit.gate.enter(self.command))
+
+    def leave(self) -> None:
+        full = self.full
+        assert full is not None
+        self.rig.call(lambda: full._let_through(self.unit.gate.leave(self.command)))
+
+
+def start_copy(initiator: Initiator, source: model.Device, destination: model.Device) -> int:
+    """Copy block 0 to block 0; the task tag."""
+    data = parameters([target(source.serial), target(destination.serial)], [segment(0, 1, 1, 0, 0)])
+    cdb = bytes.fromhex("8300") + bytes(8) + len(data).to_bytes(4, "big") + bytes(2)
+    return initiator.send_command(cdb, data_out=data, immediate_data=data)
+
+
+def test_a_copy_waits_for_exclusive_commands_of_its_destination(rig: Rig) -> None:
+    source, destination = two_disks(rig)
+    with rig.login(rig.serve(source, destination)) as initiator:
+        initiator.ready()
+        initiator.ready(1)
+        assert initiator.write(0, SOURCE).status == 0
+        assert initiator.write(0, DESTINATION, lun=1).status == 0
+        alone = Alone(rig, unit_of(destination))
+        itt = start_copy(initiator, source, destination)
+        eventually(lambda: bool(unit_of(destination).gate.waiting))
+        assert initiator.nop(b"meanwhile").data == b"meanwhile"
+        assert bytes(unit_of(destination).storage.read(0, 512)) == DESTINATION
+        alone.leave()
+        assert initiator.finish(itt).status == 0
+        assert initiator.read(0, 1, lun=1).data == SOURCE
+        eventually(lambda: not unit_of(source).gate.running and not unit_of(destination).gate.running)
+
+
+def test_copies_both_ways_between_exclusive_commands_do_not_wait_in_a_circle(rig: Rig) -> None:
+    one, two = two_disks(rig)
+    with rig.login(rig.serve(one, two)) as initiator:
+        initiator.ready()
+        initiator.ready(1)
+        first, second = Alone(rig, unit_of(one)), Alone(rig, unit_of(two))
+        tags = [start_copy(initiator, *pair) for pair in ((one, two), (two, one), (one, two))]
+        eventually(lambda: len(unit_of(one).gate.waiting) == 3)
+        first.leave()
+        eventually(lambda: bool(unit_of(two).gate.waiting))
+        third = Alone(rig, unit_of(one)) if not unit_of(one).gate.running else None
+        second.leave()
+        if third is not None:
+            third.leave()
+        assert sorted(_ends(initiator, len(tags))) == sorted(tags)
+        eventually(lambda: not unit_of(one).gate.running and not unit_of(two).gate.running)
+
+
+def _ends(initiator: Initiator, count: int) -> list[int]:
+    """The task tags of the next answers, all GOOD."""
+    tags = []
+    for _ in range(count):
+        pdu = initiator.receive()
+        assert (pdu.opcode, pdu.header[3]) == (0x21, 0)
+        tags.append(pdu.itt)
+    return tags
+
+
+def test_a_copy_aborted_while_it_waits_leaves_every_gate(rig: Rig) -> None:
+    source, destination = two_disks(rig)
+    with rig.login(rig.serve(source, destination)) as initiator:
+        initiator.ready()
+        initiator.ready(1)
+        assert initiator.write(0, DESTINATION, lun=1).status == 0
+        alone = Alone(rig, unit_of(destination))
+        itt = start_copy(initiator, source, destination)
+        eventually(lambda: bool(unit_of(destination).gate.waiting))
+        assert initiator.task_management(1, tag=itt) == 0
+        gates = unit_of(source).gate, unit_of(destination).gate
+        assert [(gate.running, len(gate.waiting)) for gate in gates] == [(0, 0), (1, 0)]
+        alone.leave()
+        assert initiator.read(0, 1, lun=1).data == DESTINATION
+
+
+def test_a_sanitize_operation_outlives_its_command(rig: Rig) -> None:
+    device = rig.ramdisk()
+    unit = unit_of(device)
+    unit.storage = Slow(unit.storage)  # type: ignore[assignment]
+    with rig.login(rig.serve(device)) as initiator:
+        initiator.ready()
+        pattern = bytes.fromhex("01000001") + b"z"
+        itt = initiator.send_command(
+            bytes.fromhex("480100000000000005") + b"\0", data_out=pattern, immediate_data=pattern
+        )
+        eventually(lambda: unit.sanitizing)
+        assert initiator.task_management(1, tag=itt) == 0
+        assert initiator.task_management(5) == 0
+        assert unit.sanitizing
+        initiator.cmd(bytes(6))
+        assert initiator.cmd(bytes(6)).asc == 0x041B
+        unit.storage.go = True  # type: ignore[attr-defined]
+        eventually(lambda: not unit.sanitizing)
+        assert initiator.read(0, 1).data == b"z" * 512
+
+
+class Slow:
+    """Storage in a pool thread, whose writes wait until `go`."""
+
+    blocking = True
+    go = False
+
+    def __init__(self, storage: object) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._storage, name)
+
+    def write(self, offset: int, data: bytes, *, sync: bool = False) -> None:
+        while not self.go:
+            time.sleep(0.01)
+        self._storage.write(offset, data, sync=sync)  # type: ignore[attr-defined]
