@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from isadmin.userspace import limits
+from isadmin.userspace import alua_metadata, limits
 from isadmin.userspace.connection import Connection
 from isadmin.userspace.engine import Counters, LoginCounters, SessionFacts
 from isadmin.userspace.fullfeature import FullFeature
@@ -110,6 +110,7 @@ class Target:
     def open_unit(self, device: Device) -> LogicalUnit:
         unit = LogicalUnit(device, open_storage(device))
         unit.save_aptpl = partial(self._save_aptpl, device)
+        unit.save_alua = self._keep_alua
         unit.abort_tasks = self._abort_tasks
         return unit
 
@@ -177,6 +178,17 @@ class Target:
         unit = group.device.unit
         if isinstance(unit, LogicalUnit):
             unit.alua_changed(group)
+        self._keep_alua(group, durably=False)
+
+    def _keep_alua(self, group: TargetPortGroup, *, durably: bool = True) -> None:
+        """Keep the states of a group and of its LUNs where LIO does, for those that are to be kept
+        (alua_write_metadata, alua_tg_pt_write_md) once they have been changed. As in LIO nothing but tools
+        reads them back, and a failure does not undo the change."""
+        for path, text in alua_metadata.wanted(group):
+            try:
+                alua_metadata.keep(self.dbroot / "alua" / path, text, durably=durably)
+            except OSError as error:
+                log.warning("ALUA metadata %s is not kept: %s", path, error.strerror)
 
     # Portals
 

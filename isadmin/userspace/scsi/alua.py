@@ -124,10 +124,22 @@ def _set_work(command: Command) -> None:
         if state not in STATE_BIT or not _supported(group) & STATE_BIT[state]:
             raise invalid_parameter(offset, 3)
         wanted.append((group, state))
+    changed = []
     for group, state in wanted:
         if group.access_state != state:
             group.access_state = state
             group.access_status = STATUS_EXPLICIT
             command.unit.alua_changed(group, but=command.path)
-            if command.unit.save_alua is not None:
-                command.unit.save_alua(group)
+            changed.append(group)
+    if changed and command.unit.save_alua is not None:
+        command.scratch = changed
+        command.blocking = True
+        command.work = _save
+
+
+def _save(command: Command) -> None:
+    """The answer waits until the new states are kept."""
+    save = command.unit.save_alua
+    if save is not None:
+        for group in command.scratch:
+            save(group)

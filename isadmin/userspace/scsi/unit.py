@@ -109,7 +109,8 @@ class LogicalUnit:
         """Set by the target: keep Reservations.aptpl_text() safe, durably, before it returns. Called in a
         pool thread; an empty text means that nothing is to be kept."""
         self.save_alua: Callable[[TargetPortGroup], None] | None = None
-        """Set by the target: a SET TARGET PORT GROUPS has changed a group's access state."""
+        """Set by the target: keep what SET TARGET PORT GROUPS has made of a group, if that is wanted. Called
+        in a pool thread."""
         self.abort_tasks: Callable[[LunPath], None] = lambda path: None
         """Set by the target: abort the other commands of a nexus (PREEMPT AND ABORT)."""
         self.stopped = False
