@@ -32,23 +32,33 @@ class Touched:
 
     def __init__(self, lio: Lio) -> None:
         self._lio = lio
+        self._places: dict[Key, str] = {}
         self.before: dict[Key, Object | None] = {}
 
     def note(self, path: str, *, removed: bool = False) -> None:
         """Something at this path is about to change, or to be removed."""
-        key = key_of(path[len(self._lio.path) + 1 :])
-        if key is None or key in self.before:
+        below = path[len(self._lio.path) + 1 :]
+        key = key_of(below)
+        if key is None:
             return
-        self.before[key] = read(self._lio, key)
+        if below.startswith("core/"):
+            # Its name does not tell; to search for it, once changed, would take a look at all there are.
+            self._places[key] = "/".join([self._lio.path, *below.split("/")[:3]])
+        if key in self.before:
+            return
+        self.before[key] = self._read(key)
         if removed and key[0] == "storage_object":
             # It goes with its storage object, unnoticed.
             group = ("port_group", *key[1:], DEFAULT_GROUP)
-            self.before.setdefault(group, read(self._lio, group))
+            self._places[group] = self._places[key]
+            self.before.setdefault(group, self._read(group))
 
     def after(self) -> dict[Key, Object | None]:
         """What the objects are now."""
-        self._lio.forget()
-        return {key: read(self._lio, key) for key in self.before}
+        return {key: self._read(key) for key in self.before}
+
+    def _read(self, key: Key) -> Object | None:
+        return read(self._lio, key, self._places.get(key))
 
 
 _active: Touched | None = None
@@ -128,21 +138,22 @@ def key_of(path: str) -> Key | None:
     return ("tpg", *place)
 
 
-def read(lio: Lio, key: Key) -> Object | None:
-    """The object at a key as it is now, without what is below it; None if there is none that is whole."""
+def read(lio: Lio, key: Key, place: str | None = None) -> Object | None:
+    """The object at a key as it is now, without what is below it; None if there is none that is whole.
+    `place`: the directory of its storage object, where that is known."""
     try:
-        raw = _raw(lio, key)
+        raw = _raw(lio, key, place)
     except (OSError, ValueError):
         return None
     return None if not raw else document.object_of(str(key[0]), raw)
 
 
-def _raw(lio: Lio, key: Key) -> snapshot.Document | None:
+def _raw(lio: Lio, key: Key, place: str | None) -> snapshot.Document | None:
     kind, *rest = key
     names = [str(part) for part in rest]
     if kind in ("storage_object", "port_group"):
-        so: StorageObjectHandle | None = lio.find_storage_object(names[0], names[1])
-        if so is None or not so.enabled():
+        so = StorageObjectHandle(place) if place else lio.find_storage_object(names[0], names[1])
+        if so is None or not so.exists() or not so.enabled():
             return None
         if kind == "storage_object":
             return snapshot.storage_object(so)

@@ -83,7 +83,7 @@ for line in sys.stdin:
     done = subprocess.run(words, capture_output=True, text=True)
     took = time.perf_counter() - start
     if done.returncode:
-        sys.exit(f"{words}: {done.stderr}")
+        sys.exit(f"{words}: status {done.returncode}: {done.stderr}{done.stdout[-500:]}")
     print(json.dumps([took, used() - cpu, done.stdout.count("\\n")]), flush=True)
 """
 
