@@ -35,6 +35,8 @@ REFUSED = {
 ACCEPTED = {
     "help": "targetcli's command line takes it for an option",
     "restoreconfig /vmshare/golden/saveconfig-rich.json": "restoring what is there already is no error",
+    "restoreconfig /vmshare/golden/saveconfig-rich.json clear_existing=true": "there, a restore fails on "
+    "optimal_sectors after block_size=4096",
 }
 """Commands that fail there and succeed here, and why; their output is isadmin's own."""
 
@@ -99,6 +101,8 @@ def test_same_answer(number: int, answers: list[Answer]) -> None:
         assert answer.out == ""
     elif line in ACCEPTED:
         assert answer.status == 0
+        if record["rc"] and not record["stdout"]:
+            return
     else:
         assert (answer.status == 0) == (record["rc"] == 0), answer.err
     if answer.status:
