@@ -44,6 +44,7 @@ NAMES = {
     "core/HBA/DEVICE/alua": ("g", "h", "default_tg_pt_gp"),
     "core/alua/lu_gps": ("lug", "lug2"),
     "FABRIC": TARGETS,
+    # Not tpgt_01: the tree holds one portal group of a number, a kernel two.
     "FABRIC/TARGET": ("tpgt_1", "tpgt_2", "tpgt_0x10", "tpgt_", "tpg1", "tpgt_65536"),
     "FABRIC/TARGET/TPG/np": PORTALS,
     "FABRIC/TARGET/TPG/lun": ("lun_0", "lun_1", "lun_00", "lun_", "lun0", "lun_65536", "lun_255"),
@@ -222,6 +223,10 @@ def _walk(tree: Tree, rng: random.Random, wanted: Callable[[int], bool]) -> str 
             return None
 
 
+def _is_link(tree: Tree, path: str) -> bool:
+    return tree.stat(path).mode & 0o170000 == 0o120000
+
+
 def _file(tree: Tree, rng: random.Random) -> str:
     for _ in range(30):
         path = _walk(tree, rng, lambda mode: mode & 0o170000 == 0o100000)
@@ -245,7 +250,12 @@ def _rmdir(tree: Tree, rng: random.Random) -> dict[str, Any]:
 
 def _symlink(tree: Tree, rng: random.Random) -> dict[str, Any]:
     luns = _matching(tree, "FABRIC/TARGET/TPG/lun/LUN")
-    mapped = _matching(tree, "FABRIC/TARGET/TPG/acls/ACL/LUN")
+    # A kernel lets a second link into a mapping whose LUN has lost its device; the tree has one link a LUN.
+    mapped = [
+        path
+        for path in _matching(tree, "FABRIC/TARGET/TPG/acls/ACL/LUN")
+        if not any(_is_link(tree, f"{path}/{name}") for name in _listed(tree, path))
+    ]
     devices = _matching(tree, "core/HBA/DEVICE")
     odd = ["core", "version", "iscsi"]
     places = luns + mapped or odd
@@ -297,8 +307,9 @@ def _read(tree: Tree, rng: random.Random) -> dict[str, Any]:
 def _odd(tree: Tree, rng: random.Random) -> dict[str, Any]:
     path = _walk(tree, rng, lambda _: True) or "version"
     operation = rng.choice(("mkdir", "rmdir", "unlink", "creat", "readlink", "stat", "listdir", "open_rw"))
-    if operation in ("mkdir", "creat") and rng.random() < 0.7:
+    if _is_link(tree, path):
+        # Links are unlinked elsewhere, and the tree never sees what follows them.
+        operation = rng.choice(("readlink", "stat", "rmdir"))
+    elif operation in ("mkdir", "creat") and rng.random() < 0.7:
         path += "/new"
-    if operation == "unlink" and tree.stat(path).mode & 0o170000 == 0o120000:
-        operation = "readlink"
     return {"op": operation, "path": whole(path)}

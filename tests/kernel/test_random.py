@@ -68,7 +68,7 @@ def run(steps: list[tuple[str, int]]) -> str:
     return "\n".join([*done, *different]) if different else ""
 
 
-STEPS = st.lists(st.tuples(st.sampled_from(randomly.KINDS), st.integers(0, 2**32)), min_size=40, max_size=80)
+STEPS = st.lists(st.tuples(st.sampled_from(randomly.KINDS), st.integers(0, 2**32)), min_size=40, max_size=60)
 
 
 @settings(
