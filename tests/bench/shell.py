@@ -3,9 +3,10 @@
     python -m tests.bench.shell [--brief] [--without-targetcli]
 
 All of them run as commands of their own, in turn, on one userspace target (in `isadmin userspace exec`, where
-targetcli finds it): with 10 ramdisks, then 250, each a LUN, mapped in two ACLs; then 1,000, which Debian's targetcli
-cannot list (10 and 100 with --brief). The floors are small programs that read what the command has to read, each thing once, and nothing else; "start"
-is what it takes to start Python. Needs root, FUSE and a D-Bus daemon.
+targetcli finds it): with 10 ramdisks, then 250, each a LUN, mapped in two ACLs; then 1,000, which Debian's
+targetcli cannot list (10 and 100 with --brief). The floors are small programs that read what the command has
+to read, each thing once, and nothing else; "start" is what it takes to start Python. Needs root, FUSE and a
+D-Bus daemon.
 """
 
 from __future__ import annotations
