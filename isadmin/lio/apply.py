@@ -244,12 +244,21 @@ class _Worker:
         if isinstance(value, Tpg) and self._fabric(str(key[1])).has("nexus"):
             self._create_with_nexus(key, value)
         else:
-            os.mkdir(path)
+            self._make_directory(path, value)
         try:
             self._fill(key, path, value)
         except BaseException:
             self._remove(path)
             raise
+
+    @staticmethod
+    def _make_directory(path: str, value: Object) -> None:
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            # What a killed process left of a LUN: a configuration does not show it.
+            if not isinstance(value, Lun | MappedLun) or files.link(path) is not None:
+                raise
 
     def _fill(self, key: Key, path: str, value: Object) -> None:
         """What belongs into a directory that was just made."""
