@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench.configfs_walk import IQN, build, walk
+from tests.bench.configfs_walk import INITIATORS, IQN, build, store, walk
 from tests.integration.sandbox import Userspace, running_userspace
 
 TARGETCLI = "/usr/bin/targetcli"
@@ -32,22 +32,15 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def clear(mount: Path, luns: int) -> None:
-    """The configuration gone again, by the fewest operations."""
-    tpg = mount / "iscsi" / IQN / "tpgt_1"
-    for acl in (tpg / "acls").iterdir():
-        for mapped in acl.glob("lun_*"):
-            (mapped / "link").unlink()
-            mapped.rmdir()
-        acl.rmdir()
+def build_whole(mount: Path, luns: int) -> None:
+    """What build() makes, with what a restore has to write besides: serial numbers and write protection."""
+    build(mount, luns)
     for number in range(luns):
-        (tpg / "lun" / f"lun_{number}" / "link").unlink()
-        (tpg / "lun" / f"lun_{number}").rmdir()
-        device = mount / "core" / f"rd_mcp_{number}" / f"r{number}"
-        device.rmdir()
-        device.parent.rmdir()
-    tpg.rmdir()
-    tpg.parent.rmdir()
+        store(
+            mount / "core" / f"rd_mcp_{number}" / f"r{number}" / "wwn/vpd_unit_serial", f"serial-{number}\n"
+        )
+        for name in INITIATORS:
+            store(mount / "iscsi" / IQN / "tpgt_1/acls" / name / f"lun_{number}" / "write_protect", "0")
 
 
 def run(world: Userspace, *words: str) -> None:
@@ -89,7 +82,7 @@ def main() -> int:
     took: dict[str, float] = {}
     with running_userspace() as world:
         state = world.state
-        took["floor: build"] = seconds(lambda: build(world.mount, luns))
+        took["floor: build"] = seconds(lambda: build_whole(world.mount, luns))
         run(world, "saveconfig")
         saved = state / "saveconfig.json"
         content = json.loads(saved.read_text())
@@ -104,7 +97,7 @@ def main() -> int:
         took["isadmin clearconfig"] = seconds(lambda: run(world, "clearconfig", "confirm=true"))
         took["isadmin restoreconfig"] = seconds(lambda: run(world, "restoreconfig", str(saved)))
         run(world, "clearconfig", "confirm=true")
-        took["floor: build again"] = seconds(lambda: build(world.mount, luns))
+        took["floor: build again"] = seconds(lambda: build_whole(world.mount, luns))
         run(world, "clearconfig", "confirm=true")
         took["isadmin restoreconfig again"] = seconds(lambda: run(world, "restoreconfig", str(saved)))
         run(world, "clearconfig", "confirm=true")
