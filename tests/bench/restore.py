@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench.configfs_walk import INITIATORS, IQN, build, store, walk
+from tests.bench.configfs_walk import INITIATORS, IQN, store, walk
 from tests.integration.sandbox import Userspace, running_userspace
 
 TARGETCLI = "/usr/bin/targetcli"
@@ -33,14 +33,28 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def build_whole(mount: Path, luns: int) -> None:
-    """What build() makes, with what a restore has to write besides: serial numbers and write protection."""
-    build(mount, luns)
+    """The configuration, by the fewest operations, with all that a restore has to write: a serial number for
+    each storage object and the write protection of each mapped LUN."""
+    tpg = mount / "iscsi" / IQN / "tpgt_1"
+    for directory in (mount / "iscsi", tpg.parent, tpg):
+        directory.mkdir(exist_ok=True)
+    for name in INITIATORS:
+        (tpg / "acls" / name).mkdir()
     for number in range(luns):
-        store(
-            mount / "core" / f"rd_mcp_{number}" / f"r{number}" / "wwn/vpd_unit_serial", f"serial-{number}\n"
-        )
+        device = mount / "core" / f"rd_mcp_{number}" / f"r{number}"
+        device.parent.mkdir()
+        device.mkdir()
+        store(device / "control", "rd_pages=256")
+        store(device / "enable", "1")
+        store(device / "wwn/vpd_unit_serial", f"serial-{number}\n")
+        lun = tpg / "lun" / f"lun_{number}"
+        lun.mkdir()
+        (lun / "link").symlink_to(device)
         for name in INITIATORS:
-            store(mount / "iscsi" / IQN / "tpgt_1/acls" / name / f"lun_{number}" / "write_protect", "0")
+            mapped = tpg / "acls" / name / f"lun_{number}"
+            mapped.mkdir()
+            (mapped / "link").symlink_to(lun)
+            store(mapped / "write_protect", "0")
 
 
 def run(world: Userspace, *words: str) -> None:
