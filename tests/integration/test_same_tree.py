@@ -91,6 +91,8 @@ def without_identifiers(tree: dict[str, str]) -> dict[str, str]:
     for path, value in tree.items():
         if path == "dbroot":
             continue  # rtslib sets it to the path it sees in its namespace, isadmin leaves the daemon's
+        if path.startswith("iscsi/discovery_auth/"):
+            continue  # clearing leaves NULL there, as rtslib's does
         path = re.sub(r"/[0-9a-f]{10}$", "/link", path)
         path = re.sub(r"(fileio|rd_mcp|iblock)_\d+", r"\1_N", path)
         value = re.sub(r"(fileio|rd_mcp|iblock)_\d+", r"\1_N", value)
@@ -103,8 +105,7 @@ def test_rtslib_and_isadmin_build_the_same(
     userspace: Userspace, built_by_rtslib: Path, tmp_path: Path
 ) -> None:
     theirs = without_identifiers(contents(userspace.mount))
-    assert userspace.isadmin("userspace", "stop").returncode == 0
-    userspace.start("--empty")
+    assert userspace.isadmin("clearconfig", "confirm=true").returncode == 0
     done = userspace.isadmin(typed=by_isadmin(tmp_path, built_by_rtslib) + "\n")
     assert done.returncode == 0, done.stderr
     ours = without_identifiers(contents(userspace.mount))
