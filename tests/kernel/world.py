@@ -110,9 +110,22 @@ class Kernel(Userspace):
         self, *arguments: str, typed: str | None = None, userspace: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run `isadmin ARGUMENTS`; never raises for its exit status. `userspace exec -- COMMAND`, which shows
-        a command the userspace target as the kernel's, runs COMMAND as it is."""
+        a command the userspace target as the kernel's, runs COMMAND as it is; `userspace stop` leaves the
+        target empty, as a machine that goes down does."""
+        if arguments == ("userspace", "stop"):
+            clear()
+            return subprocess.CompletedProcess(arguments, 0, "", "")
         if arguments[:3] == ("userspace", "exec", "--"):
             return subprocess.run(
                 arguments[3:], env=self.env, input=typed or "", capture_output=True, text=True, check=False
             )
         return self._forks.run(list(arguments), self.env, typed)
+
+    def start(self, *options: str) -> None:
+        """Have what is saved restored, as at boot, unless told --empty."""
+        if "--empty" not in options:
+            done = self.isadmin("restoreconfig")
+            assert done.returncode == 0, done.stderr
+
+    def stop(self) -> None:
+        clear()
