@@ -1,7 +1,7 @@
 """What a virtual machine boots: a Debian kernel from /boot and a small initramfs made here.
 
 The initramfs holds busybox and the modules that reach the host's files: it mounts the host's root over 9p,
-read-only, with a tmpfs on top, and starts the agent there. So the machine sees this checkout, this Python and
+read-only, with a tmpfs on top, and starts guest.py there. So the machine sees this checkout, this Python and
 every installed tool under their own paths, may write anywhere, and leaves nothing behind.
 """
 
@@ -40,9 +40,9 @@ exec $b switch_root /root /bin/sh -c '
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=dumb
 modprobe configfs && mount -t configfs configfs /sys/kernel/config
 "$@"
-poweroff -f || busybox poweroff -f' sh {agent}
+poweroff -f || busybox poweroff -f' sh {guest}
 """
-"""The shell stays process 1: it reaps what the tests' daemons leave, and powers off when the agent ends."""
+"""The shell stays process 1: it reaps what the tests' daemons leave, and powers off when guest.py ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,8 @@ class _Archive:
         return b"".join(self._parts)
 
 
-def initramfs(kernel: Kernel, agent: str) -> bytes:
-    """The archive that qemu hands to the kernel; `agent` is the shell command line that serves the host."""
+def initramfs(kernel: Kernel, guest: str) -> bytes:
+    """The archive that qemu hands to the kernel; `guest` is the shell command line that serves the host."""
     busybox = shutil.which("busybox")
     if busybox is None:
         raise FileNotFoundError("busybox is not installed: install the package busybox-static")
@@ -132,7 +132,7 @@ def initramfs(kernel: Kernel, agent: str) -> bytes:
         archive.add(directory, 0o40755)
     archive.add("bin/busybox", 0o100755, Path(busybox).read_bytes())
     archive.add("bin/sh", 0o120777, b"busybox")
-    archive.add("init", 0o100755, INIT.replace("{agent}", agent).encode())
+    archive.add("init", 0o100755, INIT.replace("{guest}", guest).encode())
     for number, file in enumerate(module_files(kernel), 10):
         archive.add(f"modules/{number}-{file.name}", 0o100644, file.read_bytes())
     return archive.finish()

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tests.kernel import agent, image
+from tests.kernel import guest, image
 
 QEMU = "qemu-system-x86_64"
 BOOT_LIMIT = 180.0
@@ -56,7 +56,7 @@ class Running:
         self._argv = argv
         self.number = number
         self.answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        """What the agent says of this command; None when the machine is gone."""
+        """What guest.py says of this command; None when the machine is gone."""
         self.stdout = bytearray()
         self.stderr = bytearray()
         self.status: int | None = None
@@ -140,7 +140,7 @@ class Vm:
         if kernel is None:
             raise VmDiedError(missing())
         self._directory = tempfile.mkdtemp(prefix="isadmin-vm-")
-        command = shlex.join([sys.executable, agent.__file__])
+        command = shlex.join([sys.executable, guest.__file__])
         initramfs = Path(self._directory, "initramfs")
         initramfs.write_bytes(image.initramfs(kernel, command))
         ours, theirs = socket.socketpair()
@@ -171,7 +171,7 @@ class Vm:
         options += ["-kernel", str(image.uncompressed(kernel)), "-initrd", str(initramfs)]
         options += ["-append", "console=ttyS0 quiet panic=-1 reboot=t mitigations=off nokaslr"]
         options += ["-device", "virtio-serial-pci", "-chardev", f"socket,id=port,fd={port}"]
-        options += ["-device", f"virtserialport,chardev=port,name={agent.PORT}"]
+        options += ["-device", f"virtserialport,chardev=port,name={guest.PORT}"]
         options += ["-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap"]
         options += ["-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]
         for number, disk in enumerate(self._disks):
@@ -180,7 +180,7 @@ class Vm:
         return options
 
     def _receive(self) -> None:
-        """Hand the agent's answers to the commands that they are for."""
+        """Hand the answers of guest.py to the commands that they are for."""
         assert self._socket
         buffer = b""
         with contextlib.suppress(OSError):
@@ -267,7 +267,7 @@ class Vm:
     def stop(self) -> None:
         """Power off, or kill what does not within 20 s; nothing is left behind."""
         if self._process is not None and self._process.poll() is None and self._socket is not None:
-            # The end of the port ends the agent, and that the machine.
+            # The end of the port ends guest.py, and that the machine.
             self._socket.shutdown(socket.SHUT_RDWR)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(20.0)

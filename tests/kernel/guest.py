@@ -2,7 +2,7 @@
 
 One JSON object a line, each way. Requests: `run` (id, argv, input, cwd, env) and `signal` (id, number).
 Answers carry the id of the run they belong to: `out` and `err` (base64) as they come, then `exit`. When the
-host goes away the port ends, the agent returns, and the machine powers off.
+host goes away the port ends, the program returns, and the machine powers off.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def port() -> Path:
     raise FileNotFoundError(PORT)
 
 
-class Agent:
+class Guest:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._sending = threading.Lock()
@@ -96,4 +96,4 @@ class Agent:
 
 if __name__ == "__main__":
     with port().open("r+b", buffering=0) as device:
-        Agent(device).serve()
+        Guest(device).serve()
