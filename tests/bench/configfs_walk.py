@@ -40,8 +40,9 @@ def store(path: Path, text: str) -> None:
         os.close(descriptor)
 
 
-def build(mount: Path, luns: int) -> int:
-    """The configuration, by the operations rtslib makes it with; how many objects."""
+def build(mount: Path, luns: int, *, whole: bool = False) -> int:
+    """The configuration, by the fewest operations; how many objects. `whole` writes what a restore has to:
+    a serial number for each storage object and the write protection of each mapped LUN."""
     tpg = mount / "iscsi" / IQN / "tpgt_1"
     for directory in (mount / "iscsi", tpg.parent, tpg):
         directory.mkdir(exist_ok=True)
@@ -53,6 +54,8 @@ def build(mount: Path, luns: int) -> int:
         device.mkdir()
         store(device / "control", "rd_pages=256")
         store(device / "enable", "1")
+        if whole:
+            store(device / "wwn/vpd_unit_serial", f"serial-{number}\n")
         lun = tpg / "lun" / f"lun_{number}"
         lun.mkdir()
         (lun / "link").symlink_to(device)
@@ -60,6 +63,8 @@ def build(mount: Path, luns: int) -> int:
             mapped = tpg / "acls" / name / f"lun_{number}"
             mapped.mkdir()
             (mapped / "link").symlink_to(lun)
+            if whole:
+                store(mapped / "write_protect", "0")
     return 4 * luns
 
 

@@ -11,17 +11,15 @@ seconds. Ends with 1 if a limit is missed. Needs root, FUSE and, for the compari
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
-from tests.bench.configfs_walk import INITIATORS, IQN, store, walk
-from tests.integration.sandbox import Userspace, running_userspace
+from tests.bench.configfs_walk import build, walk
+from tests.integration.sandbox import Userspace, running_userspace, system_bus
 
 TARGETCLI = "/usr/bin/targetcli"
 
@@ -32,49 +30,9 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def build_whole(mount: Path, luns: int) -> None:
-    """The configuration, by the fewest operations, with all that a restore has to write: a serial number for
-    each storage object and the write protection of each mapped LUN."""
-    tpg = mount / "iscsi" / IQN / "tpgt_1"
-    for directory in (mount / "iscsi", tpg.parent, tpg):
-        directory.mkdir(exist_ok=True)
-    for name in INITIATORS:
-        (tpg / "acls" / name).mkdir()
-    for number in range(luns):
-        device = mount / "core" / f"rd_mcp_{number}" / f"r{number}"
-        device.parent.mkdir()
-        device.mkdir()
-        store(device / "control", "rd_pages=256")
-        store(device / "enable", "1")
-        store(device / "wwn/vpd_unit_serial", f"serial-{number}\n")
-        lun = tpg / "lun" / f"lun_{number}"
-        lun.mkdir()
-        (lun / "link").symlink_to(device)
-        for name in INITIATORS:
-            mapped = tpg / "acls" / name / f"lun_{number}"
-            mapped.mkdir()
-            (mapped / "link").symlink_to(lun)
-            store(mapped / "write_protect", "0")
-
-
 def run(world: Userspace, *words: str) -> None:
     done = world.isadmin(*words)
     assert done.returncode == 0, done.stderr
-
-
-@contextlib.contextmanager
-def system_bus(world: Userspace, directory: Path) -> Iterator[None]:
-    """What targetcli wants."""
-    options = [f"--address=unix:path={directory}/bus", "--nopidfile", "--nofork", "--print-address"]
-    bus = subprocess.Popen(["dbus-daemon", "--system", *options], stdout=subprocess.PIPE, text=True)
-    try:
-        assert bus.stdout is not None
-        assert bus.stdout.readline()
-        world.env["DBUS_SYSTEM_BUS_ADDRESS"] = f"unix:path={directory}/bus"
-        yield
-    finally:
-        bus.terminate()
-        bus.communicate()
 
 
 def targetcli(world: Userspace, *words: str) -> None:
@@ -96,7 +54,7 @@ def main() -> int:
     took: dict[str, float] = {}
     with running_userspace() as world:
         state = world.state
-        took["floor: build"] = seconds(lambda: build_whole(world.mount, luns))
+        took["floor: build"] = seconds(lambda: build(world.mount, luns, whole=True))
         run(world, "saveconfig")
         saved = state / "saveconfig.json"
         content = json.loads(saved.read_text())
@@ -111,12 +69,12 @@ def main() -> int:
         took["isadmin clearconfig"] = seconds(lambda: run(world, "clearconfig", "confirm=true"))
         took["isadmin restoreconfig"] = seconds(lambda: run(world, "restoreconfig", str(saved)))
         run(world, "clearconfig", "confirm=true")
-        took["floor: build again"] = seconds(lambda: build_whole(world.mount, luns))
+        took["floor: build again"] = seconds(lambda: build(world.mount, luns, whole=True))
         run(world, "clearconfig", "confirm=true")
         took["isadmin restoreconfig again"] = seconds(lambda: run(world, "restoreconfig", str(saved)))
         run(world, "clearconfig", "confirm=true")
         if compared:
-            with system_bus(world, state):
+            with system_bus(world):
                 name = f"{state}/saveconfig.json"
                 took["targetcli restoreconfig"] = seconds(lambda: targetcli(world, "restoreconfig", name))
     floor = min(took["floor: build"], took["floor: build again"])

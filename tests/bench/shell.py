@@ -16,12 +16,9 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tests.bench.configfs_walk import build
-from tests.integration.sandbox import COMMAND, Userspace, running_userspace
+from tests.integration.sandbox import COMMAND, Userspace, running_userspace, system_bus
 
 TARGETCLI_MOST = 256
 """Debian's rtslib fails on a mapped LUN above 255, and targetcli with it."""
@@ -109,23 +106,6 @@ class Inside:
 
     def close(self) -> None:
         self._process.communicate()
-
-
-@contextmanager
-def system_bus(world: Userspace) -> Iterator[None]:
-    """A D-Bus system bus of the run's own, without which targetcli does not start."""
-    with tempfile.TemporaryDirectory() as directory:
-        address = f"unix:path={directory}/bus"
-        command = ["dbus-daemon", "--system", f"--address={address}", "--nopidfile", "--nofork"]
-        bus = subprocess.Popen([*command, "--print-address"], stdout=subprocess.PIPE, text=True)
-        assert bus.stdout is not None
-        bus.stdout.readline()
-        world.env["DBUS_SYSTEM_BUS_ADDRESS"] = address
-        try:
-            yield
-        finally:
-            bus.terminate()
-            bus.communicate()
 
 
 Row = tuple[float, float, int]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.devices import LoopDevices, loop_devices_in
-from tests.integration.sandbox import Userspace, running_userspace
+from tests.integration.sandbox import Userspace, running_userspace, system_bus
 
 
 @pytest.fixture
@@ -57,17 +56,8 @@ def module_loop_devices(module_tmp: Path) -> Iterator[LoopDevices]:
         yield devices
 
 
-@pytest.fixture
-def system_bus(userspace: Userspace, tmp_path: Path) -> Iterator[None]:
+@pytest.fixture(name="system_bus")
+def its_system_bus(userspace: Userspace) -> Iterator[None]:
     """A D-Bus system bus of the test's own, which targetcli wants."""
-    address = f"unix:path={tmp_path}/bus"
-    options = [f"--address={address}", "--nopidfile", "--nofork", "--print-address"]
-    bus = subprocess.Popen(["dbus-daemon", "--system", *options], stdout=subprocess.PIPE, text=True)
-    try:
-        assert bus.stdout is not None
-        assert bus.stdout.readline()
-        userspace.env["DBUS_SYSTEM_BUS_ADDRESS"] = address
+    with system_bus(userspace):
         yield
-    finally:
-        bus.terminate()
-        bus.communicate()

@@ -104,3 +104,20 @@ def running_userspace(**environment: str) -> Iterator[Userspace]:
     finally:
         world.stop()
         shutil.rmtree(directory)
+
+
+@contextmanager
+def system_bus(world: Userspace) -> Iterator[None]:
+    """A D-Bus system bus of the run's own, without which targetcli does not start."""
+    with tempfile.TemporaryDirectory() as directory:
+        address = f"unix:path={directory}/bus"
+        options = [f"--address={address}", "--nopidfile", "--nofork", "--print-address"]
+        bus = subprocess.Popen(["dbus-daemon", "--system", *options], stdout=subprocess.PIPE, text=True)
+        try:
+            assert bus.stdout is not None
+            assert bus.stdout.readline()
+            world.env["DBUS_SYSTEM_BUS_ADDRESS"] = address
+            yield
+        finally:
+            bus.terminate()
+            bus.communicate()
