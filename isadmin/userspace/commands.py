@@ -21,7 +21,7 @@ from isadmin.userspace.iscsi.codes import (
     TaskAttribute,
 )
 from isadmin.userspace.iscsi.errors import DataError, ProtocolError
-from isadmin.userspace.iscsi.pdu import DATA_IN, DATA_OUT, R2T, SCSI_RESPONSE, Pdu, Reject, ScsiCommand
+from isadmin.userspace.iscsi.pdu import DATA_IN, DATA_OUT, R2T, SCSI_COMMAND, SCSI_RESPONSE, Pdu, Reject
 from isadmin.userspace.iscsi.session import Transfer
 from isadmin.userspace.scsi import dispatch
 from isadmin.userspace.scsi.command import Command
@@ -160,7 +160,7 @@ class Commands:
     # Commands in
 
     def _scsi_command(self, header: bytes, data: memoryview, ahs: bytes) -> None:
-        _, flags, _, _, lun, itt, expected, _, _, cdb = ScsiCommand.layout.unpack(header)
+        _, flags, _, _, lun, itt, expected, _, _, cdb = SCSI_COMMAND.unpack(header)
         session = self.session
         if session.discovery:
             raise ProtocolError("a SCSI command in a discovery session")
