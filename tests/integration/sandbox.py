@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from isadmin.lio.host import Host
+
 COMMAND = [sys.executable, "-m", "isadmin"]
 
 
@@ -42,6 +44,11 @@ class Userspace:
             "HOME": str(directory),
             **environment,
         }
+
+    @property
+    def host(self) -> Host:
+        """The same target, for tests that call isadmin's own functions."""
+        return Host("userspace", self.mount, self.state, self.runtime)
 
     def isadmin(
         self,

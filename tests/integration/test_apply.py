@@ -19,8 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from isadmin.config import diff, document
 from isadmin.config.model import Configuration, Flat, StorageObject, flatten, unflatten
 from isadmin.lio import apply, snapshot
-from isadmin.lio.host import Host
-from isadmin.lio.objects import Lio, lio_at
+from isadmin.lio.objects import Lio
 from tests.config.values import configurations
 from tests.integration.sandbox import Userspace, wait_until
 from tests.integration.walk import contents
@@ -250,7 +249,7 @@ def test_a_process_that_dies_while_applying_is_undone(configured: Userspace, tmp
     for so in wanted["storage_objects"]:
         so["attributes"] |= {"emulate_caw": 0, "emulate_3pc": 0, "emulate_tas": 0}
     file = write(tmp_path / "x.json", wanted)
-    words = [sys.executable, "-c", KILLED, "--userspace", "apply", file, "--confirm-within", "600"]
+    words = [sys.executable, "-c", KILLED, *configured.options, "apply", file, "--confirm-within", "600"]
     died = subprocess.run(words, env=configured.env, check=False, capture_output=True)
     assert died.returncode == -signal.SIGKILL, died.stderr
     wait_until(lambda: configured.isadmin("diff").returncode == 0, "the undoing")
@@ -303,7 +302,7 @@ def test_sessions_on_what_does_not_change_stay_up(
     tpg["node_acls"] = [acl for acl in tpg["node_acls"] if acl["node_wwn"] == INITIATOR]
     tpg["node_acls"].append({"node_wwn": f"{INITIATOR}3", "mapped_luns": [{"index": 0, "tpg_lun": 9}]})
     file = write(tmp_path / "x.json", wanted)
-    command = [sys.executable, "-m", "isadmin", "--userspace", "apply", file, "--prune"]
+    command = [sys.executable, "-m", "isadmin", *configured.options, "apply", file, "--prune"]
     applying = subprocess.Popen(command, env=configured.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while applying.poll() is None:
         write_some(1)
@@ -343,8 +342,8 @@ def test_any_configuration_becomes_any_other(
     module_userspace: Userspace, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     directory = tmp_path_factory.mktemp("files")
-    lio = lio_at(str(module_userspace.mount))
-    host = Host("userspace", module_userspace.mount, module_userspace.state, module_userspace.runtime)
+    host = module_userspace.host
+    lio = host.lio
     os.environ.setdefault("ISADMIN_RUNTIME_DIR", str(module_userspace.runtime))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

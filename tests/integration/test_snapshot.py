@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from isadmin.lio import snapshot
-from isadmin.lio.host import Host, rtslib_root
+from isadmin.lio.host import rtslib_root
 from tests.integration.devices import LoopDevices
 from tests.integration.sandbox import Userspace
 
@@ -59,5 +59,5 @@ def test_same_as_rtslibs_dump(userspace: Userspace, loop_devices: LoopDevices, t
     ]
     done = userspace.isadmin(typed="\n".join(lines) + "\n")
     assert done.returncode == 0, done.stderr
-    host = Host("userspace", userspace.mount, userspace.state, userspace.runtime)
+    host = userspace.host
     assert in_order(snapshot.dump(host.lio)) == in_order(rtslib_root(host).dump())
