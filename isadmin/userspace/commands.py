@@ -89,6 +89,7 @@ class Task:
         self.numbered = numbered
         """It took a CmdSN, so that it counts against the command window."""
         self.transfer: Transfer | None = None
+        """While it collects its data."""
         self.buffer: bytearray | bytes = b""
         self.reserved = 0
         """Bytes of the server's write budget."""
@@ -251,11 +252,10 @@ class Commands:
         """A whole Data-Out PDU."""
         _, flags, _, _, _, itt, ttt, _, _, _, data_sn, offset = DATA_OUT.unpack_from(header)
         task = self.tasks.get(itt)
-        if task is None:
+        transfer = task.transfer if task is not None else None
+        if task is None or transfer is None:
             log.debug("data for no command from %s is dropped", self.connection.peer)
             return
-        transfer = task.transfer
-        assert transfer is not None
         length = len(data)
         if not self._accept(task, transfer, ttt, offset, length, data_sn, flags):
             return
@@ -292,13 +292,12 @@ class Commands:
         stop = start + (lengths + 3 & ~3)
         whole = stop <= end
         task = self.tasks.get(itt)
-        if not whole and (lengths & 3 or stop - end < DIRECT or task is None):
+        transfer = task.transfer if task is not None else None
+        if not whole and (lengths & 3 or stop - end < DIRECT or transfer is None):
             return -1
-        if task is None:
+        if task is None or transfer is None:
             log.debug("data for no command from %s is dropped", self.connection.peer)
             return stop
-        transfer = task.transfer
-        assert transfer is not None
         if not whole and offset + lengths > len(task.buffer):
             return -1
         if not self._accept(task, transfer, ttt, offset, lengths, data_sn, flags):
@@ -320,8 +319,8 @@ class Commands:
             self._ask(task)
 
     def _collected(self, task: Task) -> None:
-        """All data is here."""
-        transfer = task.transfer
+        """All data is here; what comes beyond it is dropped."""
+        transfer, task.transfer = task.transfer, None
         assert transfer is not None
         if not task.command.done:
             task.command.data_out = memoryview(task.buffer)[: transfer.length]

@@ -19,7 +19,7 @@ from tests.fuzz.limits import examples
 from tests.userspace.scsi.bench import BLOCK, Answer, Bench, Initiator, bench
 
 BLOCKS = 2048
-STATUSES = {Status.GOOD, Status.CHECK_CONDITION, Status.RESERVATION_CONFLICT}
+STATUSES = {Status.GOOD, Status.CHECK_CONDITION, Status.CONDITION_MET, Status.RESERVATION_CONFLICT}
 SENSE_KEYS = {0x1, 0x2, 0x3, 0x4, 0x5, 0x6, 0x7, 0xA, 0xB, 0xD, 0xE}
 KEYS = (0, 1, 0xABCD, 0xFFFFFFFFFFFFFFFF)
 NASTY = (0, 1, 2, 7, 8, 0x7F, 0x80, 0xFF)

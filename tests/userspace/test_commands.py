@@ -150,3 +150,27 @@ class Slow:
         while not self.go:
             time.sleep(0.01)
         self._storage.write(offset, data, sync=sync)  # type: ignore[attr-defined]
+
+
+def test_data_for_a_command_that_has_it_all_is_dropped(rig: Rig) -> None:
+    """It runs, or waits for its turn: more data neither ends it nor gets into what it writes."""
+    disk = rig.ramdisk()
+    with rig.login(rig.serve(disk)) as initiator:
+        initiator.ready()
+        data = bytes(range(256)) * 64
+        alone = Alone(rig, unit_of(disk))
+        write = bytes.fromhex("2a00 00000000 00 0020 00".replace(" ", ""))
+        immediate = initiator.send_command(
+            write, data_out=data[:8192], expected=8192, immediate_data=data[:8192]
+        )
+        asked = initiator.send_command(write, data_out=data)
+        r2t = initiator.receive()
+        assert (r2t.opcode, r2t.itt) == (0x31, asked)
+        initiator.answer_r2t(r2t, data)
+        for itt, ttt in ((immediate, 0xFFFFFFFF), (asked, r2t.ttt), (asked, 0xFFFFFFFF)):
+            initiator.send_data(itt, ttt, 0, b"!" * 8192, data_sn=2)
+        assert initiator.nop(b"there").data == b"there"
+        alone.leave()
+        assert initiator.finish(immediate).status == 0
+        assert initiator.finish(asked).status == 0
+        assert initiator.read(0, 32).data == data
