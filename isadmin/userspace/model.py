@@ -26,6 +26,8 @@ class Root:
     hbas: dict[str, Hba] = field(default_factory=dict)
     lu_groups: dict[str, LuGroup] = field(default_factory=dict)
     fabrics: dict[str, Fabric] = field(default_factory=dict)
+    removed_fabrics: dict[str, Fabric] = field(default_factory=dict)
+    """By name; what iscsi was set to outlives it, as in the kernel it is the module's."""
     dbroot: str = "/var/target"
 
 
@@ -168,9 +170,32 @@ class Target:
     name: str
     index: int = 0
     tpgs: dict[int, Tpg] = field(default_factory=dict)
+    namesakes: list[Tpg] = field(default_factory=list)
+    """Portal groups made under another spelling of a tag that is taken (tpgt_01): no initiator reaches them
+    while the first is there."""
     cmd_completion_affinity: int = -1
     scsi_host: int = 0
     """loopback: the number of the emulated SCSI host."""
+
+    def every_tpg(self) -> list[Tpg]:
+        return [*self.tpgs.values(), *self.namesakes]
+
+    def add_tpg(self, tpg: Tpg) -> None:
+        if tpg.tag in self.tpgs:
+            self.namesakes.append(tpg)
+        else:
+            self.tpgs[tpg.tag] = tpg
+
+    def remove_tpg(self, tpg: Tpg) -> None:
+        """Take out a portal group; a namesake takes its place."""
+        if self.tpgs.get(tpg.tag) is not tpg:
+            self.namesakes.remove(tpg)
+            return
+        del self.tpgs[tpg.tag]
+        heir = next((other for other in self.namesakes if other.tag == tpg.tag), None)
+        if heir is not None:
+            self.namesakes.remove(heir)
+            self.tpgs[tpg.tag] = heir
 
 
 @dataclass(slots=True, eq=False)

@@ -79,14 +79,13 @@ def _make_tpg(context: Context, target: Target, name: str) -> tuple[Kind, Tpg]:
         attrib={each: default for each, (default, _) in settings.TPG_ATTRIBUTES.items()},
         param={each: key.default for each, key in settings.KEYS.items()},
     )
-    target.tpgs.setdefault(tag, tpg)
+    target.add_tpg(tpg)
     return TPG, tpg
 
 
 def _drop_tpg(context: Context, tpg: Tpg) -> None:
     context.engine.tpg_removed(tpg)
-    if tpg.target.tpgs.get(tpg.tag) is tpg:
-        del tpg.target.tpgs[tpg.tag]
+    tpg.target.remove_tpg(tpg)
 
 
 def _store_enable(context: Context, tpg: Tpg, text: str) -> None:
@@ -187,11 +186,18 @@ def _store_cpus(context: Context, fabric: Fabric, text: str) -> None:
 
 
 def start_fabric(context: Context, fabric: Fabric) -> None:
-    fabric.cpus_allowed = show_cpus(set(range(context.cpus)))
+    before = context.root.removed_fabrics.pop(fabric.name, None)
+    if before is None:
+        fabric.cpus_allowed = show_cpus(set(range(context.cpus)))
+    else:
+        fabric.cpus_allowed = before.cpus_allowed
+        fabric.discovery_auth = before.discovery_auth
+        fabric.enforce_discovery_auth = before.enforce_discovery_auth
 
 
 def _drop_fabric(context: Context, fabric: Fabric) -> None:
     del context.root.fabrics[fabric.name]
+    context.root.removed_fabrics[fabric.name] = fabric
 
 
 FABRIC = kind(

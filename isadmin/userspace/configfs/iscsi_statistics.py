@@ -34,7 +34,7 @@ def _count(
 
 
 def _sessions(context: Context, target: Target) -> int:
-    return sum(len(context.engine.sessions(tpg)) for tpg in target.tpgs.values())
+    return sum(len(context.engine.sessions(tpg)) for tpg in target.every_tpg())
 
 
 def _login_fails(c: LoginCounters) -> int:
@@ -53,7 +53,7 @@ TARGET = group(
                 "min_ver": _constant(0),
                 "max_ver": _constant(0),
                 "portals": _of_target(
-                    lambda context, target: sum(len(tpg.portals) for tpg in target.tpgs.values())
+                    lambda context, target: sum(len(tpg.portals) for tpg in target.every_tpg())
                 ),
                 "nodes": _constant(1),
                 "sessions": _of_target(_sessions),

@@ -55,14 +55,13 @@ def _make_tpg(context: Context, target: Target, name: str) -> tuple[Kind, Tpg]:
     if tag >= TAGS[fabric]:
         fail(errno.EINVAL)
     tpg = Tpg(target, tag, attrib={FABRIC_PROT_TYPE: 0})
-    target.tpgs.setdefault(tag, tpg)
+    target.add_tpg(tpg)
     return TPGS[fabric], tpg
 
 
 def _drop_tpg(context: Context, tpg: Tpg) -> None:
     context.engine.tpg_removed(tpg)
-    if tpg.target.tpgs.get(tpg.tag) is tpg:
-        del tpg.target.tpgs[tpg.tag]
+    tpg.target.remove_tpg(tpg)
 
 
 def _show_nexus(context: Context, tpg: Tpg) -> str:

@@ -59,7 +59,7 @@ def check_portal(target: Target, address: str, port: int) -> None:
     a port anywhere. The same in another target is one socket."""
     new = (address, port)
     for other in target.fabric.targets.values():
-        for tpg in other.tpgs.values():
+        for tpg in other.every_tpg():
             for portal in tpg.portals.values():
                 if (other is target and _same(new, portal)) or _collide(new, portal):
                     fail(errno.EINVAL)

@@ -53,6 +53,26 @@ def test_two_names_of_one_tag(box: Box) -> None:
     assert the_tpg(box) is first
 
 
+def test_the_second_of_a_tag_takes_the_place_of_the_first(box: Box) -> None:
+    box.tree.mkdir(f"{TARGET}/tpgt_01")
+    box.tree.mkdir(f"{TARGET}/tpgt_01/np/127.0.0.1:3260")
+    with fails(errno.EINVAL):
+        box.tree.mkdir(f"{TPG}/np/127.0.0.1:3260")
+    box.tree.rmdir(ACL)
+    box.tree.rmdir(TPG)
+    assert list(the_tpg(box).portals) == ["127.0.0.1:3260"]
+
+
+def test_discovery_auth_outlives_the_fabric(box: Box) -> None:
+    box.write("iscsi/discovery_auth/userid", "u")
+    box.write("iscsi/discovery_auth/enforce_discovery_auth", "1")
+    for path in (ACL, TPG, TARGET, "iscsi"):
+        box.tree.rmdir(path)
+    box.tree.mkdir("iscsi")
+    assert box.read("iscsi/discovery_auth/userid") == "u\n"
+    assert box.read("iscsi/discovery_auth/enforce_discovery_auth") == "1\n"
+
+
 @pytest.mark.parametrize("name", ["fc", "srpt", "qla2xxx", "loopback2", "xen-pvscsi"])
 def test_unknown_fabrics(box: Box, name: str) -> None:
     with fails(errno.EINVAL):
