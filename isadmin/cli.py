@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from isadmin import __version__
 from isadmin.errors import IsadminError, UsageError
+from isadmin.light import field, record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from isadmin.lio.host import Host
     from isadmin.shell.session import Session
 
@@ -27,7 +26,7 @@ OUTPUT_CLOSED = 141
 """128 + SIGPIPE."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Option:
     """One option: its spellings, what its value is called (None: it takes none), and its meaning.
 
@@ -61,7 +60,7 @@ OPTIONS = (
 """Every option; help, the manual and completions are made from this."""
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Call:
     """The command line, read: options by their long name, and the words after them."""
 
@@ -163,6 +162,8 @@ def _report(error: IsadminError, where: str, suffix: str = "", *, debug: bool = 
         import traceback
 
         traceback.print_exception(error)
+    from contextlib import suppress
+
     with suppress(BrokenPipeError):
         sys.stdout.flush()
     print(f"{where}{error.line()}{suffix}", file=sys.stderr)
@@ -203,6 +204,8 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _batch(session: Session, call: Call) -> int:
+    from contextlib import nullcontext
+
     from isadmin.shell import batch
 
     def report(error: IsadminError, before: str, behind: str) -> int:
@@ -236,8 +239,7 @@ def _session(call: Call) -> Session:
     def host() -> Host:
         from isadmin.lio.host import choose
 
-        given = call.values.get("configfs")
-        return choose(userspace="userspace" in call.flags, configfs=Path(given) if given else None)
+        return choose(userspace="userspace" in call.flags, configfs=call.values.get("configfs") or None)
 
     return Session(
         host,

@@ -16,12 +16,12 @@ refusal, it does not pre-empt one, so that a newer kernel's wider range works.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from isadmin.light import record
 
 U32 = 4294967295
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Attribute:
     """One file of an object's group, as the shell shows it."""
 

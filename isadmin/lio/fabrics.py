@@ -6,18 +6,18 @@ Fibre Channel and InfiniBand names) is asked of rtslib when such hardware is the
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from isadmin.light import pattern, record
+from isadmin.lio import files
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
-_FREE_NAMES = re.compile(r"iqn\.\d{4}-[01]\d\.[^ _]*\.[^ _]*$|naa\.[125c-f][0-9a-f]{15}$|eui\.[0-9a-f]{16}$")
+_FREE_NAMES = pattern(r"iqn\.\d{4}-[01]\d\.[^ _]*\.[^ _]*$|naa\.[125c-f][0-9a-f]{15}$|eui\.[0-9a-f]{16}$")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Fabric:
     """A way to reach targets: iSCSI, the local loopback, virtual machines, Fibre Channel, ..."""
 
@@ -46,7 +46,7 @@ class Fabric:
         """The names that targets may have, None for any."""
         if not self.hardware:
             return None
-        if not any(Path(self.hardware).glob("*")):
+        if not files.names(self.hardware):
             return []
         return list(self.rtslib().wwns)
 

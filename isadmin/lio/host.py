@@ -10,57 +10,90 @@ given        any directory `target`        $ISADMIN_STATE_DIR, else only files n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
 
 from isadmin.errors import NoTargetError, PermissionDeniedError
-from isadmin.lio import files, locks
+from isadmin.light import Path
+from isadmin.lio import files
 from isadmin.lio.objects import Lio, lio_at
-from isadmin.userspace import control
 
-KERNEL = Path("/sys/kernel/config/target")
-KERNEL_STATE = (Path("/etc/target"), Path("/etc/rtslib-fb-target"))
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Literal
+
+    from isadmin.lio.locks import Waiting
+    from isadmin.userspace.control import DaemonInfo
+
+    Kind = Literal["kernel", "userspace", "given"]
+    Directory = str | os.PathLike[str]
+
+KERNEL = "/sys/kernel/config/target"
+KERNEL_STATE = ("/etc/target", "/etc/rtslib-fb-target")
 SAVEFILE = "saveconfig.json"
-TARGETCLI_LOCK = Path("/run/targetcli.lock")
+TARGETCLI_LOCK = "/run/targetcli.lock"
 
 
-@dataclass(frozen=True, slots=True)
 class Host:
-    """A target to work on. `state` is where its saved configuration is, None where there is no such place."""
+    """A target to work on: kind, path, state (where its saved configuration is, None where there is no such
+    place) and runtime (where its locks are)."""
 
-    kind: Literal["kernel", "userspace", "given"]
-    path: Path
-    state: Path | None
-    runtime: Path
+    __slots__ = ("_path", "_runtime", "_state", "kind")
+
+    def __init__(self, kind: Kind, path: Directory, state: Directory | None, runtime: Directory) -> None:
+        # As text: reading a target needs no pathlib.
+        self.kind: Kind = kind
+        self._path = os.fspath(path)
+        self._state = None if state is None else os.fspath(state)
+        self._runtime = os.fspath(runtime)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Host) and self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash(self._facts())
+
+    def __repr__(self) -> str:
+        return f"Host{self._facts()}"
+
+    def _facts(self) -> tuple[str | None, ...]:
+        return (self.kind, self._path, self._state, self._runtime)
+
+    @property
+    def path(self) -> Path:
+        return Path(self._path)
+
+    @property
+    def state(self) -> Path | None:
+        return None if self._state is None else Path(self._state)
+
+    @property
+    def runtime(self) -> Path:
+        return Path(self._runtime)
 
     @property
     def lio(self) -> Lio:
-        return lio_at(str(self.path))
+        return lio_at(self._path)
 
     @property
     def savefile(self) -> Path | None:
         """Where `saveconfig` saves when told no file."""
-        return None if self.state is None else self.state / SAVEFILE
+        return None if self._state is None else Path(self._state, SAVEFILE)
 
     @property
     def journal(self) -> Path | None:
         """Where changes are noted that `undo` can take back."""
-        return (self.state or self.runtime) / "undo"
+        return Path(self._state or self._runtime, "undo")
 
     def require(self) -> None:
         """Raises NoTargetError if the target is not there any more."""
-        with suppress(OSError):
-            if (self.path / "core").is_dir():
-                return
-        raise NoTargetError(f"The target at {self.path} is gone", _remedy(self.kind))
+        if not os.path.isdir(f"{self._path}/core"):
+            raise NoTargetError(f"The target at {self._path} is gone", _remedy(self.kind))
 
     def require_change(self) -> None:
         """Raises PermissionDeniedError if this user cannot change the target, NoTargetError if it is gone."""
         self.require()
-        if os.access(self.path, os.W_OK | os.X_OK):
+        if os.access(self._path, os.W_OK | os.X_OK):
             return
         raise PermissionDeniedError(
             "This command changes the target, which this user may not", "run it as root"
@@ -72,7 +105,7 @@ class Host:
         import rtslib.node
         import rtslib.root
 
-        rtslib.node.CFSNode.configfs_dir = str(self.path)
+        rtslib.node.CFSNode.configfs_dir = self._path
         if not self.loads_modules():
             for module in (rtslib.root, rtslib.fabric):
                 module.modprobe = _no_module
@@ -86,29 +119,31 @@ class Host:
         Debian's tools are used, and cannot be had any more once there are storage objects: then what is
         set stays. rtslib would try only when it has made the first one, and warn.
         """
-        place = f"{self.path}/dbroot"
+        place = f"{self._path}/dbroot"
         now = files.read_or(place, "")
-        movable = self.loads_modules() and not any((self.path / "core").glob("*_*"))
-        if not movable or self.state is None or not self.state.is_dir() or now == str(self.state):
+        movable = self.loads_modules() and not any("_" in name for name in files.names(f"{self._path}/core"))
+        if not movable or self._state is None or not os.path.isdir(self._state) or now == self._state:
             return now
         with suppress(OSError):
-            files.write(place, str(self.state))
+            files.write(place, self._state)
         return files.read_or(place, "")
 
     def loads_modules(self) -> bool:
         """Is this really the kernel's configfs, and not the userspace target shown in its place?"""
-        return self.kind == "kernel" and _filesystem_of(self.path) == "configfs"
+        return self.kind == "kernel" and _filesystem_of(self._path) == "configfs"
 
     @contextmanager
-    def lock(self, seconds: float, waiting: locks.Waiting | None = None) -> Iterator[None]:
+    def lock(self, seconds: float, waiting: Waiting | None = None) -> Iterator[None]:
         """Hold the right to change this target; other processes that want to, wait. Held for one command.
 
         targetcli's lock is held too: targetcli has it from its start to its end. `waiting` is told whom
         this waits for when it takes long. Raises LockedError, naming the holder, after `seconds`.
         """
+        from isadmin.lio import locks
+
         clock = locks.Clock(seconds, waiting)
         with ExitStack() as held:
-            file = self.runtime / f"change-{self.path.stat().st_dev:x}.lock"
+            file = self.runtime / f"change-{os.stat(self._path).st_dev:x}.lock"
             held.enter_context(locks.own(file, clock))
             other = self._targetcli_lock()
             if other is not None:
@@ -118,8 +153,8 @@ class Host:
     def _targetcli_lock(self) -> Path | None:
         """The lock of a targetcli that works on this target; under `exec` that is one of the daemon's."""
         if self.kind == "userspace":
-            return self.runtime / TARGETCLI_LOCK.name
-        return TARGETCLI_LOCK if self.kind == "kernel" else None
+            return Path(self._runtime, os.path.basename(TARGETCLI_LOCK))
+        return Path(TARGETCLI_LOCK) if self.kind == "kernel" else None
 
 
 def _no_module(name: str) -> None:
@@ -132,19 +167,19 @@ def _no_mount() -> None:
     """The userspace target is mounted already."""
 
 
-def _filesystem_of(path: Path) -> str:
+def _filesystem_of(path: str) -> str:
     """The type of the file system that a directory is on, "" if that cannot be told."""
     found, longest = "", -1
     with suppress(OSError):
         for line in Path("/proc/self/mounts").read_text().splitlines():
             _, place, kind, *_ = line.split(" ")
-            inside = str(path) == place or str(path).startswith(place.rstrip("/") + "/")
+            inside = path == place or path.startswith(place.rstrip("/") + "/")
             if inside and len(place) >= longest:
                 found, longest = kind, len(place)
     return found
 
 
-def choose(*, userspace: bool = False, configfs: Path | None = None) -> Host:
+def choose(*, userspace: bool = False, configfs: Directory | None = None) -> Host:
     """The target to work on.
 
     A given directory; the userspace daemon's (started if need be) if asked for; else the kernel's,
@@ -153,10 +188,14 @@ def choose(*, userspace: bool = False, configfs: Path | None = None) -> Host:
     if configfs is not None:
         return given(configfs)
     if userspace:
+        from isadmin.userspace import control
+
         return of_daemon(control.ensure_started())
-    if KERNEL.is_dir() or _load_kernel_target():
+    if os.path.isdir(KERNEL) or _load_kernel_target():
         return kernel()
-    info = control.running() if _may_have_daemon() else None
+    from isadmin.userspace import control
+
+    info = control.running()
     if info is None:
         raise NoTargetError(
             "There is no kernel target here and no userspace target runs",
@@ -165,23 +204,27 @@ def choose(*, userspace: bool = False, configfs: Path | None = None) -> Host:
     return of_daemon(info)
 
 
-def peek(*, userspace: bool = False, configfs: Path | None = None) -> Host | None:
+def peek(*, userspace: bool = False, configfs: Directory | None = None) -> Host | None:
     """The target that choose() would take, if it is there: nothing is started, loaded or waited for."""
     try:
         if configfs is not None:
             return given(configfs)
-        if not userspace and KERNEL.is_dir():
+        if not userspace and os.path.isdir(KERNEL):
             return kernel()
+        from isadmin.userspace import control
+
         info = control.running()
     except NoTargetError:
         return None
     return of_daemon(info) if info else None
 
 
-def given(path: Path) -> Host:
+def given(directory: Directory) -> Host:
     """The target at a directory, which must be LIO's `target` itself. Raises NoTargetError if it is not."""
-    path = path.absolute()
-    if not (path / "core").is_dir():
+    from isadmin.userspace import control
+
+    path = Path(directory).absolute()
+    if not os.path.isdir(f"{path}/core"):
         raise NoTargetError(
             f"{path} is no LIO target: it has no directory core", "name the directory `target`"
         )
@@ -189,42 +232,33 @@ def given(path: Path) -> Host:
     return Host("given", path, state, control.runtime_dir())
 
 
-def of_daemon(info: control.DaemonInfo) -> Host:
+def of_daemon(info: DaemonInfo) -> Host:
     """The target of a running userspace daemon."""
-    return Host("userspace", Path(info.mount), Path(info.state_dir), Path(info.runtime_dir))
+    return Host("userspace", info.mount, info.state_dir, info.runtime_dir)
 
 
 def kernel() -> Host:
     """The kernel's target."""
     state = KERNEL_STATE[0]
-    if not state.is_dir() and KERNEL_STATE[1].is_dir():
+    if not os.path.isdir(state) and os.path.isdir(KERNEL_STATE[1]):
         state = KERNEL_STATE[1]
-    return Host("kernel", KERNEL, state, Path(os.environ.get("ISADMIN_RUNTIME_DIR", "/run/isadmin")))
-
-
-def _may_have_daemon() -> bool:
-    """Can this user have a runtime directory at all?"""
-    try:
-        control.runtime_dir()
-    except NoTargetError:
-        return False
-    return True
+    return Host("kernel", KERNEL, state, os.environ.get("ISADMIN_RUNTIME_DIR", "/run/isadmin"))
 
 
 def _load_kernel_target() -> bool:
     """Mount configfs and load the target module, as rtslib does; False where that is impossible."""
-    if os.geteuid() != 0 or not Path("/lib/modules", os.uname().release).is_dir():
+    if os.geteuid() != 0 or not os.path.isdir(f"/lib/modules/{os.uname().release}"):
         return False
     import subprocess
 
     for command in (
         ["modprobe", "configfs"],
-        ["mount", "-t", "configfs", "none", str(KERNEL.parent)],
+        ["mount", "-t", "configfs", "none", os.path.dirname(KERNEL)],
         ["modprobe", "target_core_mod"],
     ):
         with suppress(FileNotFoundError):
             subprocess.run(command, check=False, capture_output=True)
-    return KERNEL.is_dir()
+    return os.path.isdir(KERNEL)
 
 
 def _remedy(kind: str) -> str:

@@ -12,12 +12,10 @@ is cached, so a value is what configfs says now. Changes are made by write.py, t
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 from isadmin.lio import fabrics, files
 
@@ -61,7 +59,7 @@ class Lio:
         """The backstores' directories in core/ and the names of the storage objects in each."""
         core = f"{self.path}/core"
         try:
-            state = os.stat(core)  # noqa: PTH116 - looked at by every command
+            state = os.stat(core)
         except FileNotFoundError:
             return {}
         seen = (state.st_nlink, state.st_mtime_ns, state.st_ctime_ns)
@@ -200,7 +198,7 @@ class StorageObject:
         return f"{self.plugin}/{self.name}"
 
     def exists(self) -> bool:
-        return Path(self.path).is_dir()
+        return os.path.isdir(self.path)
 
     def info(self) -> Info:
         return Info(files.read(f"{self.path}/info"))
@@ -281,8 +279,11 @@ class Info:
 
     def word(self, key: str) -> str:
         """The word after `key:`, empty if the key is not there."""
-        found = re.search(rf"(?:^|\s){re.escape(key)}:\s*(\S+)", self.text)
-        return found.group(1) if found else ""
+        text, wanted = self.text, f"{key}:"
+        at = text.find(wanted)
+        while at > 0 and not text[at - 1].isspace():
+            at = text.find(wanted, at + 1)
+        return "" if at < 0 else next(iter(text[at + len(wanted) :].split(None, 1)), "")
 
     @property
     def status(self) -> str:
@@ -301,7 +302,7 @@ class PortGroup:
         self.path = f"{storage_object.path}/alua/{name}"
 
     def exists(self) -> bool:
-        return bool(self.name) and "/" not in self.name and Path(self.path).is_dir()
+        return bool(self.name) and "/" not in self.name and os.path.isdir(self.path)
 
     def state_name(self) -> str:
         state = int(files.read_or(f"{self.path}/alua_access_state", "0"))
@@ -310,7 +311,7 @@ class PortGroup:
     def member_paths(self) -> list[str]:
         """Its LUNs as LIO writes them: <fabric>/<wwn>/tpgt_<n>/lun_<n>. The list may be cut at a page."""
         text = files.read_or(f"{self.path}/members", "")
-        return [line for line in re.split(r"[\n\0]+", text) if line]
+        return [line for line in text.replace("\0", "\n").split("\n") if line]
 
 
 class Target:
@@ -325,7 +326,7 @@ class Target:
         self.path = f"{lio.path}/{fabric.dirname}/{fabric.wwn_directory(wwn)}"
 
     def exists(self) -> bool:
-        return Path(self.path).is_dir()
+        return os.path.isdir(self.path)
 
     def tpgs(self) -> list[Tpg]:
         return [Tpg(self, tag) for tag in files.numbered(self.path, "tpgt_")]
@@ -346,7 +347,7 @@ class Tpg:
         return self.target.fabric
 
     def exists(self) -> bool:
-        return Path(self.path).is_dir()
+        return os.path.isdir(self.path)
 
     def enabled(self) -> bool:
         """A fabric without the file has its groups always enabled."""
@@ -392,7 +393,7 @@ class Lun:
         self.path = f"{tpg.path}/lun/lun_{number}"
 
     def exists(self) -> bool:
-        return Path(self.path).is_dir()
+        return os.path.isdir(self.path)
 
     def link(self) -> tuple[str, str] | None:
         """(alias, path of the storage object), None if the link is gone."""
@@ -426,7 +427,7 @@ class NodeAcl:
         self.path = f"{tpg.path}/acls/{tpg.fabric.wwn_directory(wwn)}"
 
     def exists(self) -> bool:
-        return Path(self.path).is_dir()
+        return os.path.isdir(self.path)
 
     def tag(self) -> str:
         """The name of the group of ACLs it belongs to, empty if none."""
@@ -450,7 +451,7 @@ class MappedLun:
         self.path = f"{acl.path}/lun_{number}"
 
     def exists(self) -> bool:
-        return Path(self.path).is_dir()
+        return os.path.isdir(self.path)
 
     def link(self) -> tuple[str, str] | None:
         """(alias, path of the LUN), None if the link is gone."""
@@ -492,7 +493,7 @@ class Portal:
         return f"{self.address}:{self.port}"
 
     def exists(self) -> bool:
-        return Path(self.path).is_dir()
+        return os.path.isdir(self.path)
 
     def iser(self) -> bool:
         return files.read_or(f"{self.path}/iser", "0") not in ("0", "")
@@ -509,7 +510,7 @@ def _trailing_number(name: str) -> int | None:
 def _identity(path: str) -> tuple[int, int] | None:
     """What is one file or device, by whatever path; None if there is none."""
     try:
-        state = os.stat(path)  # noqa: PTH116 - for each of many
+        state = os.stat(path)
     except (OSError, ValueError):
         return None
     if stat.S_ISBLK(state.st_mode):
@@ -527,24 +528,24 @@ def lowest_free(used: list[int]) -> int:
 
 def is_block_device(path: str) -> bool:
     try:
-        return stat.S_ISBLK(Path(path).stat().st_mode)
+        return stat.S_ISBLK(os.stat(path).st_mode)
     except OSError:
         return False
 
 
 def device_size(path: str) -> int:
     """Bytes of a block device, by the kernel's book (no need to open it)."""
-    number = Path(path).stat().st_rdev
-    return _sectors(Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/size"))
+    number = os.stat(path).st_rdev
+    return _sectors(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/size")
 
 
 def disk_size(name: str) -> int:
     """The same for a kernel disk name (loop0, sda1, cciss!c0d0)."""
-    return _sectors(Path("/sys/class/block") / name.replace("/", "!") / "size")
+    return _sectors(f"/sys/class/block/{name.replace('/', '!')}/size")
 
 
-def _sectors(path: Path) -> int:
+def _sectors(path: str) -> int:
     try:
-        return int(path.read_text()) * 512
+        return int(files.read(path)) * 512
     except (OSError, ValueError):
         return 0

@@ -6,15 +6,17 @@ link is gone, on which rtslib fails and which could not be restored: they are le
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
+from isadmin.light import Path
 from isadmin.lio import files
 from isadmin.lio.attributes import AUTH, PORT_GROUP_ALUA, find
 from isadmin.lio.fabrics import FABRICS, Fabric
 from isadmin.lio.objects import Lio, Lun, MappedLun, NodeAcl, Portal, PortGroup, StorageObject, Target, Tpg
 
-Document = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Document = dict[str, Any]
 
 _WORDS = {
     "alua_access_status": ("None", "Altered by Explicit STPG", "Altered by Implicit ALUA"),

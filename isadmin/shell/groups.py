@@ -7,47 +7,51 @@ shell's preferences, everywhere.
 
 from __future__ import annotations
 
-import importlib.util
 import stat
-import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from isadmin.errors import IsadminError, UsageError
 from isadmin.shell import preferences, render
 from isadmin.shell.language import MASK, Command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from configshell.node import ConfigNode
+    from collections.abc import Callable
+    from typing import Any
 
     from isadmin.shell.session import Session
-else:
 
-    def _config_node() -> type:
-        """configshell's ConfigNode, without its package's __init__.
+    Definition = list[Any]
+    """A group's parameter as configshell keeps it: [type, description, writable]."""
 
-        That imports pyparsing and readline (0.2 s) and replaces the SIGINT handler, for parts not used here.
-        """
-        package = importlib.util.find_spec("configshell")
-        file = Path(package.submodule_search_locations[0]) / "node.py"
-        spec = importlib.util.spec_from_file_location("configshell.node", file)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.ConfigNode
 
-    _loaded = sys.modules.get("configshell.node")
-    ConfigNode = _loaded.ConfigNode if _loaded else _config_node()
+@cache
+def _config_node() -> Any:
+    """configshell's ConfigNode, which knows the types of values; without its package's __init__.
 
-Definition = list[Any]
-"""A group's parameter as configshell keeps it: [type, description, writable]."""
+    That imports pyparsing and readline (0.2 s) and replaces the SIGINT handler, for parts not used here.
+    """
+    import importlib.util
+
+    package = importlib.util.find_spec("configshell")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    spec = importlib.util.spec_from_file_location(
+        "configshell.node", f"{package.submodule_search_locations[0]}/node.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.ConfigNode
+
 
 GLOBAL = "global"
 
 
-class Groups(ConfigNode):  # type: ignore[misc]
+class Groups:
     """The part of a node that holds groups of values."""
 
     _shell: Session | None
@@ -113,6 +117,25 @@ class Groups(ConfigNode):  # type: ignore[misc]
             "description": description,
             "writable": writable,
         }
+
+    def get_group_getter(self, group: str) -> Callable[[str], Any]:
+        """What reads a parameter of a group."""
+        getter: Callable[[str], Any] = getattr(self, f"ui_getgroup_{group}")
+        return getter
+
+    def get_group_setter(self, group: str) -> Callable[[str, Any], None]:
+        """What sets a parameter of a group."""
+        setter: Callable[[str, Any], None] = getattr(self, f"ui_setgroup_{group}")
+        return setter
+
+    def get_type_method(self, type: str) -> Callable[..., Any]:  # noqa: A002 - configshell's name
+        """What converts text to a value of a type (ValueError if it is none), with reverse=True back."""
+        name = f"ui_type_{type}"
+        if not hasattr(self, name):
+            method: Callable[..., Any] = getattr(_config_node(), name).__get__(self)
+            return method
+        own: Callable[..., Any] = getattr(self, name)
+        return own
 
     def _known_group(self, group: str) -> str:
         groups = self.list_config_groups()

@@ -13,23 +13,17 @@ an error that points at its place: nothing is dropped.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cache
 
 from isadmin.errors import UsageError
+from isadmin.light import field, pattern, record
 
 BLANKS = " \t"
-KEY = re.compile(r"[A-Za-z0-9_-]+(?==)")
-PLAIN = re.compile(r"[^\s\"'#][^\s\"']*")
+KEY = pattern(r"[A-Za-z0-9_-]+(?==)")
+PLAIN = pattern(r"[^\s\"'#][^\s\"']*")
 MASK = "********"
-
-
-@cache
-def _secret() -> re.Pattern[str]:
-    """NAME= of a value that must not be shown or kept; made when needed, since that takes its time."""
-    return re.compile(r"[a-z0-9_-]*(?:password|secret)(?!_file=)[a-z0-9_-]*=", re.IGNORECASE)
+SECRET = pattern(r"(?i)[a-z0-9_-]*(?:password|secret)(?!_file=)[a-z0-9_-]*=")
+"""NAME= of a value that must not be shown or kept."""
 
 
 class LanguageError(UsageError):
@@ -48,7 +42,7 @@ class LanguageError(UsageError):
         return f"{shown}\n{' ' * self.position}^"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Word:
     """One word: its value without quotes, its key if it is NAME=value, and its place in the line."""
 
@@ -63,7 +57,7 @@ class Word:
         return self.value if self.key is None else f"{self.key}={self.value}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Command:
     """What a line says: in `path` ("" for here) run `name` ("" for none) with these arguments."""
 
@@ -76,7 +70,7 @@ class Command:
         return bool(self.path or self.name)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Scan:
     """The words of a line that may be unfinished; where its comment begins, and the quote still open."""
 
@@ -178,7 +172,7 @@ def parse_words(words: Sequence[str]) -> Command:
         for at, character in enumerate(text):
             if character in "\n\0":
                 raise LanguageError(f"An argument cannot hold U+{ord(character):04X}", text, at)
-        key = KEY.match(text)
+        key = KEY.match(text) if "=" in text else None
         made.append(Word(text) if key is None else Word(text[key.end() + 1 :], key[0]))
     return _command(made, " ".join(words))
 
@@ -245,12 +239,12 @@ def quote(value: str) -> str:
 
 def holds_secret(line: str) -> bool:
     """Might this line give a secret away? Errs on the safe side: history and logs leave such lines out."""
-    return _secret().search(line) is not None
+    return SECRET.search(line) is not None
 
 
 def masked(line: str) -> str:
     """The line as it may be shown: from each key that names a secret on, its value replaced."""
-    secret = _secret().search(line)
+    secret = SECRET.search(line)
     if secret is None:
         return line
     try:
@@ -259,10 +253,10 @@ def masked(line: str) -> str:
         return line[: secret.end()] + MASK
     shown, at = "", 0
     for word in found.words:
-        name = _secret().search(line, word.start, word.end)
+        name = SECRET.search(line, word.start, word.end)
         if name is not None:
             shown += line[at : name.end()] + MASK
             at = word.end
-    if found.comment is not None and _secret().search(line, found.comment):
+    if found.comment is not None and SECRET.search(line, found.comment):
         return shown + line[at : found.comment].rstrip(BLANKS)
     return shown + line[at:]

@@ -22,22 +22,26 @@ whole tree is forgotten before each command.
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
 
 from isadmin.errors import IsadminError, UsageError
 from isadmin.shell import render
 from isadmin.shell.groups import GLOBAL, Groups, close_to
 from isadmin.shell.language import Command
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import inspect
+    from contextlib import AbstractContextManager
+    from typing import Any, ClassVar
+
     from isadmin.shell.session import Session
 
 Summary = tuple[str, bool | None]
+_TAKES_WORDS, _TAKES_KEYS = 0x04, 0x08
+"""inspect.CO_VARARGS and CO_VARKEYWORDS."""
 
 
 class Node(Groups):
@@ -62,6 +66,10 @@ class Node(Groups):
     # The tree
 
     @property
+    def name(self) -> str:
+        return self._name
+
+    @property
     def path(self) -> str:
         names = []
         node: Node = self
@@ -75,6 +83,10 @@ class Node(Groups):
 
     def find_child(self, name: str) -> Node | None:
         """Make the one child of that name, if that is possible without the others; None says "not so"."""
+
+    def summary(self) -> Summary:
+        """What `ls` shows beside the name, and whether that is well (None: neither)."""
+        return "", None
 
     @property
     def children(self) -> list[Node]:
@@ -217,24 +229,28 @@ class Node(Groups):
         return method(*command.arguments, **command.keywords)
 
     def _check_arguments(self, command: Command) -> None:
-        parameters = self.signature(command.name)
-        named = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        any_words = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        any_keys = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        usage = f"usage: {self.get_command_syntax(command.name)[0].rstrip()}"
-        if len(command.arguments) > len(named) and not any_words:
+        # The signature without inspect, which takes longer to import than most commands to run.
+        function = getattr(type(self), f"ui_command_{command.name}")
+        code = function.__code__
+        named = code.co_varnames[1 : code.co_argcount]
+        required = named[: len(named) - len(function.__defaults__ or ())]
+        if len(command.arguments) > len(named) and not code.co_flags & _TAKES_WORDS:
             surplus = command.arguments[len(named)]
-            raise UsageError(f"{command.name}: unexpected argument '{surplus}'", usage)
-        given = {p.name for p in named[: len(command.arguments)]}
+            raise self._misused(command, f"unexpected argument '{surplus}'")
+        given = {*named[: len(command.arguments)]}
         for key in command.keywords:
             if key in given:
-                raise UsageError(f"{command.name}: {key} is given twice", usage)
-            if key == "self" or (not any_keys and key not in {p.name for p in named}):
-                raise UsageError(f"{command.name}: unexpected parameter '{key}'", usage)
+                raise self._misused(command, f"{key} is given twice")
+            if key == "self" or (key not in named and not code.co_flags & _TAKES_KEYS):
+                raise self._misused(command, f"unexpected parameter '{key}'")
         given |= command.keywords.keys()
-        missing = [p.name for p in named if p.default is p.empty and p.name not in given]
+        missing = [name for name in required if name not in given]
         if missing:
-            raise UsageError(f"{command.name}: missing {' and '.join(missing)}", usage)
+            raise self._misused(command, f"missing {' and '.join(missing)}")
+
+    def _misused(self, command: Command, what: str) -> UsageError:
+        usage = f"usage: {self.get_command_syntax(command.name)[0].rstrip()}"
+        return UsageError(f"{command.name}: {what}", usage)
 
     # Commands that every node has
 
@@ -260,7 +276,7 @@ class Node(Groups):
         target = self.get_node(path)
         levels = self.shell.preferences.number("tree_max_depth")
         if depth is not None:
-            if not re.fullmatch(r"[0-9]{1,9}", depth):
+            if not (depth.isascii() and depth.isdigit() and len(depth) <= 9):
                 raise UsageError("The tree depth must be a number.")
             levels = int(depth)
         self.shell.show_tree(target, levels or None)
@@ -386,6 +402,8 @@ class Node(Groups):
         pages = [render.underlined("SYNTAX") + syntax + "\n\n"]
         if defaults:
             pages.append(render.underlined("DEFAULT VALUES") + defaults + "\n\n")
+        import inspect
+
         text = inspect.getdoc(self.get_command_method(topic)) or "No description available."
         pages.append(render.underlined("DESCRIPTION") + "\n" + text)
         self.say("\n" + "\n".join(pages))
@@ -413,9 +431,11 @@ def _commands_of(kind: type) -> tuple[str, ...]:
 
 @cache
 def _signature(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    import inspect
+
     return tuple(inspect.signature(function).parameters.values())[1:]
 
 
 def _sort_key(name: str) -> tuple[str, int]:
-    digits = re.search(r"[0-9]+$", name)
-    return (name, 0) if digits is None else (name[: digits.start()], int(digits[0]))
+    stem = name.rstrip("0123456789")
+    return (stem, int(name[len(stem) :] or 0))

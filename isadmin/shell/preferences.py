@@ -9,16 +9,18 @@ targetcli's group `global` is kept, so that its scripts run unchanged.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Literal
 
 from isadmin.errors import IsadminError, RefusedFileError
+from isadmin.light import Path, record
 
-Kind = Literal["bool", "number", "string", "color", "colordefault", "loglevel"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Kind = Literal["bool", "number", "string", "color", "colordefault", "loglevel"]
+    File = str | os.PathLike[str]
+
 Value = bool | int | str | None
 
 COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
@@ -26,7 +28,7 @@ LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 """What targetcli's scripts may set; isadmin keeps no log file of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Preference:
     """One preference: its type, its default, and its meaning as `get global` and the manual print it."""
 
@@ -119,7 +121,7 @@ def parse_value(preference: Preference, text: str) -> Value:
             raise ValueError(f"Syntax error, '{text}' is not true|false.")
         return text.lower() == "true"
     if preference.kind == "number":
-        if not re.fullmatch(r"[0-9]{1,9}", text):
+        if not (text.isascii() and text.isdigit() and len(text) <= 9):
             raise ValueError(f"Syntax error, '{text}' is not a NUMBER.")
         return int(text)
     choices = choices_of(preference)
@@ -149,14 +151,14 @@ def show_value(preference: Preference, value: Value) -> str:
     return str(value)
 
 
-def user_directory() -> Path:
+def user_directory() -> str:
     """Where this user's configuration files are."""
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")  # noqa: PTH111,PTH118
-    return Path(home) / "isadmin"
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return f"{home}/isadmin"
 
 
 FIX = "correct it, or move it away"
-SYSTEM_FILE = Path("/etc/isadmin/config.toml")
+SYSTEM_FILE = "/etc/isadmin/config.toml"
 
 
 class Preferences:
@@ -165,7 +167,7 @@ class Preferences:
     Raises RefusedFileError for a file that is no TOML or gives a preference a value of the wrong type.
     """
 
-    def __init__(self, user_file: Path | None = None, system_file: Path | None = None) -> None:
+    def __init__(self, user_file: File | None = None, system_file: File | None = None) -> None:
         self.user_file = user_file
         self._values: dict[str, Value] = {name: p.default for name, p in TABLE.items()}
         for file in (system_file, user_file):
@@ -175,7 +177,7 @@ class Preferences:
     @classmethod
     def of_user(cls) -> Preferences:
         """The preferences of who runs this process."""
-        return cls(user_directory() / "config.toml", SYSTEM_FILE)
+        return cls(f"{user_directory()}/config.toml", SYSTEM_FILE)
 
     def __getitem__(self, name: str) -> Value:
         return self._values[name]
@@ -199,7 +201,7 @@ class Preferences:
         """Change one preference, here and in the user's file. Raises IsadminError if that fails."""
         if self.user_file is not None:
             try:
-                before = self.user_file.read_text(encoding="utf-8")
+                before = Path(self.user_file).read_text(encoding="utf-8")
             except (FileNotFoundError, NotADirectoryError):
                 before = "# isadmin's preferences; `isadmin get global` explains each.\n"
             except (OSError, UnicodeDecodeError) as error:
@@ -215,18 +217,21 @@ class Bookmarks:
     Raises RefusedFileError for a file that is no TOML.
     """
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self, file: File | None = None) -> None:
         self.file = file
+        self._read: dict[str, str] | None = None
         self._unsaved = False
 
-    @cached_property
+    @property
     def _paths(self) -> dict[str, str]:
-        known = {} if self.file is None else _load(self.file)
-        return {name: path for name, path in known.items() if isinstance(path, str)}
+        if self._read is None:
+            known = {} if self.file is None else _load(self.file)
+            self._read = {name: path for name, path in known.items() if isinstance(path, str)}
+        return self._read
 
     @classmethod
     def of_user(cls) -> Bookmarks:
-        return cls(user_directory() / "bookmarks.toml")
+        return cls(f"{user_directory()}/bookmarks.toml")
 
     def __contains__(self, name: str) -> bool:
         return name in self._paths
@@ -255,9 +260,10 @@ class Bookmarks:
         self._unsaved = False
 
 
-def _load(file: Path) -> dict[str, object]:
+def _load(file: File) -> dict[str, object]:
     try:
-        text = file.read_bytes().decode()
+        with open(file, "rb") as opened:
+            text = opened.read().decode()
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
     except (OSError, UnicodeDecodeError) as error:
@@ -270,7 +276,7 @@ def _load(file: Path) -> dict[str, object]:
         raise RefusedFileError(f"{file}: {error}", FIX) from error
 
 
-def _read(file: Path) -> dict[str, Value]:
+def _read(file: File) -> dict[str, Value]:
     """The known preferences in a file; names it does not know are left to whoever knows them."""
     values: dict[str, Value] = {}
     for name, value in _load(file).items():
@@ -295,7 +301,8 @@ def _edited(before: str, name: str, value: Value) -> str:
     tables = [at for at, text in enumerate(lines) if text.lstrip().startswith("[")]
     top = tables[0] if tables else len(lines)
     for at in range(top):
-        if re.match(rf"\s*{re.escape(name)}\s*=", lines[at]):
+        key, equals, _ = lines[at].partition("=")
+        if equals and key.strip() == name:
             lines[at] = line
             return "\n".join(lines)
     while top and not lines[top - 1].strip():
@@ -321,11 +328,12 @@ def _toml_character(character: str) -> str:
     return character
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: File, text: str) -> None:
     from isadmin.config.files import write_atomically
 
+    path = Path(file)
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(file, text.encode(), mode=0o600)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(path, text.encode(), mode=0o600)
     except OSError as error:
         raise IsadminError(f"Cannot write {file}: {error.strerror}") from error

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol, Self
+
+from isadmin.light import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol, Self
+else:
+    Protocol = object
 
 MAX_WIDTH = 132
 """targetcli's: wide enough for its trees, and what scripts that read them from a pipe expect."""
@@ -37,7 +43,7 @@ def section(title: str, body: str) -> str:
     return underlined(title) + body.rstrip("\n")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Paint:
     """ANSI colors, or none. Color names are the preferences'."""
 
@@ -64,7 +70,7 @@ class Branch(Protocol):
     def sorted_children(self) -> Sequence[Self]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class TreeStyle:
     """`width` in columns; `round_nodes` o- or +-; `status`: show summaries; `root`: show the top line."""
 

@@ -11,17 +11,20 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
-from typing import TYPE_CHECKING, TextIO
+from contextlib import contextmanager, nullcontext
 
 from isadmin.errors import IsadminError, NoTargetError, UsageError
+from isadmin.light import replace
 from isadmin.lio.explain import explain
 from isadmin.shell import language, render
 from isadmin.shell.language import Command
 from isadmin.shell.preferences import Bookmarks, Preferences
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from typing import TextIO
+
     from isadmin.lio.host import Host
     from isadmin.lio.objects import Lio
     from isadmin.shell.node import Node

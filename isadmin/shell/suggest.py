@@ -6,24 +6,26 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from inspect import Parameter
-from typing import TYPE_CHECKING, Literal
 
 from isadmin.errors import IsadminError
+from isadmin.light import record
 from isadmin.shell import language
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from inspect import Parameter
+    from typing import Literal
+
     from isadmin.shell.node import Node
 
-Kind = Literal["path", "command", "parameter", "value"]
+    Kind = Literal["path", "command", "parameter", "value"]
 Match = Callable[[str, str], bool]
 """(what could stand there, what is typed) -> does it fit?"""
 MANY = 100
 """More places than that are offered without their summaries, which have to be read one by one."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Suggestion:
     """`text` may replace the `length` characters before the cursor; `meaning` is one line about it."""
 

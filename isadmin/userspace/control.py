@@ -17,10 +17,9 @@ import struct
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from isadmin.errors import IsadminError, NoTargetError
+from isadmin.light import Path, record
 
 OURSELVES = (sys.executable, "-m", "isadmin")
 RUNTIME_FILES = ("daemon.json", "targetcli.lock", "rtslib_backstore.lock")
@@ -28,7 +27,7 @@ _FLOCK = struct.Struct("hhqqi")
 """struct flock: l_type, l_whence, l_start, l_len, l_pid."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class DaemonInfo:
     """A running daemon, as it described itself when it became ready."""
 
@@ -44,6 +43,8 @@ class DaemonInfo:
     """What became of the saved configuration: one line, empty when there was none to restore."""
 
     def facts(self) -> dict[str, str | int]:
+        from dataclasses import asdict
+
         return asdict(self)
 
 

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 
 from isadmin.errors import IsadminError, UsageError
 from isadmin.lio import files
-from isadmin.lio.attributes import CHAP_MAX
 from isadmin.lio.explain import attempting
 from isadmin.lio.objects import Lun, MappedLun, NodeAcl, Tpg
 from isadmin.shell.node import Node, Summary
@@ -120,6 +119,8 @@ class Acls(LioNode):
             raise UsageError(
                 f"'{new_tag}' is no tag", "'.', '/' and blanks around are not permitted in tag names"
             )
+        from isadmin.lio.attributes import CHAP_MAX
+
         if len(new_tag.encode()) > CHAP_MAX or new_tag == auth.NONE:
             raise UsageError("The tag is too long or NULL", f"at most {CHAP_MAX} bytes")
         members = self.find_tagged(wwn_or_tag)

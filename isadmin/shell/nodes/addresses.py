@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 
 from isadmin.errors import UsageError
 
@@ -17,6 +16,8 @@ def parse_address(text: str) -> str:
     The spelling is kept but for case (`::0` stays `::0`): it becomes the portal's name.
     """
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    import ipaddress
+
     try:
         address = ipaddress.ip_address(bare)
     except ValueError:
@@ -51,6 +52,8 @@ def bracketed(address: str) -> str:
 
 def same_address(one: str, other: str) -> bool:
     """Whether two spellings (brackets or not) are one address: `::` is `::0`."""
+    import ipaddress
+
     try:
         return ipaddress.ip_address(one.strip("[]")) == ipaddress.ip_address(other.strip("[]"))
     except ValueError:
@@ -59,6 +62,8 @@ def same_address(one: str, other: str) -> bool:
 
 def is_wildcard(address: str) -> bool:
     """Whether it means every address of the host."""
+    import ipaddress
+
     return ipaddress.ip_address(address.strip("[]")).is_unspecified
 
 

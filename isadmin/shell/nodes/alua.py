@@ -6,7 +6,6 @@ import errno
 
 from isadmin.errors import IsadminError, UsageError
 from isadmin.lio import files
-from isadmin.lio.attributes import PORT_GROUP_ALUA
 from isadmin.lio.explain import attempting
 from isadmin.lio.objects import PortGroup, StorageObject
 from isadmin.shell.node import Node, Summary
@@ -95,6 +94,8 @@ class PortGroupNode(ObjectNode):
         return f"ALUA state: {self.port_group.state_name()}", True
 
     def facts(self) -> dict[str, object]:
+        from isadmin.lio.attributes import PORT_GROUP_ALUA
+
         names = (n for n, entry in PORT_GROUP_ALUA.items() if entry.writable or n == "tg_pt_gp_id")
         return {"name": self.port_group.name} | {name: self.ui_getgroup_alua(name) for name in names}
 
@@ -109,6 +110,8 @@ class PortGroupNode(ObjectNode):
         return text
 
     def ui_setgroup_alua(self, name: str, value: object) -> None:
+        from isadmin.lio.attributes import PORT_GROUP_ALUA
+
         legal = PORT_GROUP_ALUA[name].legal()
         causes = {errno.EINVAL: (f"'{value}' is not accepted now", f"it is {legal}" if legal else "")}
         with attempting(f"Cannot set {name}", causes):

@@ -6,12 +6,13 @@ with a warning: RFC 7143 wants 96 bits, and some initiators insist. Secrets neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from isadmin.errors import UsageError
 from isadmin.lio import files
-from isadmin.lio.attributes import CHAP_MAX, CHAP_SHORT
 from isadmin.lio.explain import attempting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FILES = {
     "userid": "userid",
@@ -31,6 +32,8 @@ def read(directory: str, name: str) -> str:
 
 def check(name: str, value: str) -> None:
     """Refuse what LIO cannot keep. Raises UsageError, which shows no secret."""
+    from isadmin.lio.attributes import CHAP_MAX
+
     if len(value.encode()) > CHAP_MAX:
         raise UsageError(f"The {name} is too long", f"at most {CHAP_MAX} bytes")
     if value.startswith(NONE):
@@ -51,6 +54,8 @@ def write(directories: Iterable[str], name: str, value: str) -> None:
 
 def weaknesses(directory: str, name: str, value: str) -> list[str]:
     """What to warn of after `name` was set to `value`."""
+    from isadmin.lio.attributes import CHAP_SHORT
+
     found: list[str] = []
     if not name.endswith("password") or not value:
         return found

@@ -5,12 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import struct
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from isadmin.errors import IsadminError, UsageError
+from isadmin.light import Path
 from isadmin.lio import files
 from isadmin.lio.explain import attempting
 from isadmin.lio.objects import StorageObject, is_block_device
@@ -19,6 +17,10 @@ from isadmin.shell.nodes.base import LioNode
 from isadmin.shell.nodes.sizes import parse_size
 from isadmin.shell.nodes.storage_objects import StorageObjectNode, save_part
 from isadmin.shell.suggest import paths_like
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BLKROGET = 0x125E
 FD_MAX_DEV_NAME = 255
@@ -390,4 +392,4 @@ def is_readonly(path: str) -> bool:
         return False
     finally:
         os.close(descriptor)
-    return bool(struct.unpack("i", answer)[0])
+    return any(answer)

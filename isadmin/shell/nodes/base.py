@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
-from typing import ClassVar
 
 from isadmin.errors import UsageError
+from isadmin.light import Path
 from isadmin.lio import files
-from isadmin.lio.attributes import TABLES, Attribute, find
 from isadmin.lio.explain import attempting
 from isadmin.lio.objects import Lio
 from isadmin.shell.language import MASK
 from isadmin.shell.node import Node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
+
+    from isadmin.lio.attributes import Attribute
 
 _DIRECTORIES = {"attribute": "attrib", "parameter": "param"}
 
@@ -61,6 +65,8 @@ class ObjectNode(LioNode):
                 self.define_config_group_param(group, name, entry.type, entry.meaning, entry.writable)
 
     def _entry(self, group: str, name: str) -> Attribute:
+        from isadmin.lio.attributes import Attribute, find
+
         entry = find(self.owner, group, name)
         if entry is None:
             # A newer kernel's: all that is known is whether it can be written.
@@ -70,6 +76,8 @@ class ObjectNode(LioNode):
 
     def define_table_group(self, group: str) -> None:
         """Make a group of the attributes in the table."""
+        from isadmin.lio.attributes import TABLES
+
         for entry in TABLES[self.owner, group].values():
             self.define_config_group_param(
                 group, entry.name, entry.type, entry.meaning, entry.writable, secret=entry.secret

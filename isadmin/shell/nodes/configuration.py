@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
 
 from isadmin.errors import (
     DIFFERENT,
@@ -15,11 +11,16 @@ from isadmin.errors import (
     RefusedFileError,
     UsageError,
 )
+from isadmin.light import Path, replace
 from isadmin.shell.language import Command
 from isadmin.shell.node import Node
 from isadmin.shell.suggest import paths_like
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import ClassVar
+
     from isadmin.config.diff import Plan
     from isadmin.config.document import Document
     from isadmin.config.model import Flat, Key

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from isadmin.errors import IsadminError, UsageError
+from isadmin.light import Path, pattern
 from isadmin.lio.exports import exports_of
 from isadmin.lio.objects import MAX_LUN, Lun, StorageObject, Tpg, is_block_device
 from isadmin.shell.node import Node
@@ -14,7 +12,7 @@ from isadmin.shell.nodes.base import LioNode
 from isadmin.shell.nodes.storage_objects import StorageObjectNode
 from isadmin.shell.suggest import paths_like
 
-_BACKSTORE_PATH = re.compile(r"/+backstores/+([^/@*]+)/+([^/@*]+)/*")
+_BACKSTORE_PATH = pattern(r"/+backstores/+([^/@*]+)/+([^/@*]+)/*")
 
 
 def lun_number(text: str) -> int:

@@ -3,15 +3,16 @@ sessions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, ClassVar
-
 from isadmin import __version__
 from isadmin.errors import IsadminError, UsageError
 from isadmin.shell.nodes.configuration import ConfigurationCommands
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from typing import ClassVar
+
     from isadmin.lio.objects import Lio, MappedLun
     from isadmin.lio.sessions import Session as LioSession
     from isadmin.shell.session import Session

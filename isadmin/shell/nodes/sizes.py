@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from isadmin.errors import UsageError
+from isadmin.light import pattern
 
-_SIZE = re.compile(r"([0-9]+)\s*(?:([kmgt])i?)?b?", re.IGNORECASE)
+_SIZE = pattern(r"(?i)([0-9]+)\s*(?:([kmgt])i?)?b?")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 MAX_SIZE = 2**63 - 1
 """What a file offset can hold."""

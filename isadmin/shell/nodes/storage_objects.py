@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import stat
-from pathlib import Path
-from typing import Any
 
 from isadmin.errors import NoFileError
+from isadmin.light import Path
 from isadmin.lio import files
-from isadmin.lio.attributes import Attribute
 from isadmin.lio.explain import attempting
 from isadmin.lio.objects import Info, StorageObject
 from isadmin.shell.language import Command
@@ -17,6 +15,14 @@ from isadmin.shell.nodes.alua import PortGroups
 from isadmin.shell.nodes.base import LioNode, ObjectNode
 from isadmin.shell.nodes.sizes import human_size
 from isadmin.shell.suggest import paths_like
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from isadmin.lio.attributes import Attribute
+
+    Configuration = dict[str, Any]
 
 
 class StorageObjectNode(ObjectNode):
@@ -104,9 +110,6 @@ def save_part(node: LioNode, so: StorageObject, savefile: str | None = None) -> 
     keep = node.shell.preferences.number("max_backup_files") if path == host.savefile else None
     store.save(path, after, force=True, generations=keep, command=f"saveconfig of {so.full_name}")
     return path
-
-
-Configuration = dict[str, Any]
 
 
 def with_part(before: Configuration, now: Configuration, so_path: str) -> Configuration:
