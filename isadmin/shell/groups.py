@@ -286,7 +286,8 @@ class Groups:
             sections = []
             for name in self.list_group_params(group, writable=True):
                 definition = self.get_group_param(group, name)
-                head = render.underlined(f"{name}={definition['type']}", "-")
+                kind = preferences.TABLE[name].kind if group == GLOBAL else definition["type"]
+                head = render.underlined(f"{name}={kind}", "-")
                 sections.append(head + definition["description"] + "\n")
             self.say(render.section(f"{group.upper()} CONFIG GROUP", "\n".join(sections)))
             return

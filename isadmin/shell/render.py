@@ -89,7 +89,8 @@ def tree(top: Branch, style: TreeStyle, depth: int | None = None) -> Iterator[st
         return
     for child in top.sorted_children():
         yield _line(child, "", 1, style)
-        yield from _below(child, "  ", 2, style, depth)
+        # targetcli then counts the levels from these.
+        yield from _below(child, "  ", 2, style, None if depth is None else depth + 1)
 
 
 def _below(branch: Branch, margin: str, level: int, style: TreeStyle, depth: int | None) -> Iterator[str]:

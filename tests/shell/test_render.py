@@ -61,6 +61,8 @@ def test_health_stands_in_for_a_missing_summary() -> None:
 def test_styles() -> None:
     plain = TreeStyle(round_nodes=False, status=False, root=False)
     assert list(tree(SMALL, plain)) == ["+- a", "  +- b", "+- c"]
+    assert list(tree(SMALL, plain, 1)) == ["+- a", "  +- b", "+- c"]
+    assert list(tree(SMALL, plain, 0)) == ["+- a", "+- c"]
 
 
 def test_a_narrow_terminal_gets_no_dots() -> None:

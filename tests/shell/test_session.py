@@ -117,6 +117,11 @@ def test_wrong_words_are_a_usage_error_and_change_nothing(shown: Shown, line: st
     assert repr(shown.content) == before
 
 
+def test_preferences_are_listed_with_their_types(shown: Shown) -> None:
+    listed = shown.run("set global").splitlines()
+    assert {"color_mode=bool", "color_path=color", "prompt_length=number"} <= set(listed)
+
+
 def test_one_wrong_value_keeps_the_others_from_being_set(shown: Shown) -> None:
     with pytest.raises(UsageError):
         shown.run("a/ set auth userid=u level=x")

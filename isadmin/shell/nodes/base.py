@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from isadmin.lio.attributes import Attribute
 
-_DIRECTORIES = {"attribute": "attrib", "parameter": "param"}
+_DIRECTORIES = {"parameter": "param", "attribute": "attrib"}
 
 
 class LioNode(Node):
