@@ -3,6 +3,43 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+
+
+class Pretended:
+    """What a rehearsal answers in the place of configfs: what it made, removed and wrote. `written` is told
+    of each value that would be written."""
+
+    def __init__(self, written: Callable[[str, str], None]) -> None:
+        self.written = written
+        self._texts: dict[str, str] = {}
+        self._there: dict[str, bool] = {}
+
+    def make(self, path: str, texts: Mapping[str, str]) -> None:
+        """A directory, and what its files say."""
+        self._there[path] = True
+        self._texts |= {f"{path}/{name}": text for name, text in texts.items()}
+
+    def remove(self, path: str) -> None:
+        """A directory that is gone."""
+        self._there[path] = False
+
+    def write(self, path: str, text: str) -> None:
+        """A value that is read back from now on."""
+        self.written(path, text)
+        self._texts[path] = text.strip()
+
+    def text(self, path: str) -> str | None:
+        """What a file says, None for one that was not written."""
+        return self._texts.get(path)
+
+    def is_there(self, path: str) -> bool | None:
+        """Is there a directory? None: look."""
+        return self._there.get(path)
+
+
+pretended: Pretended | None = None
+"""While it is there, nothing is written (see rehearsal.py)."""
 
 
 def read(path: str) -> str:
@@ -10,6 +47,8 @@ def read(path: str) -> str:
 
     Raises OSError.
     """
+    if pretended is not None and (text := pretended.text(path)) is not None:
+        return text
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         content = os.read(fd, 65536)
@@ -29,11 +68,21 @@ def read_or(path: str, default: str) -> str:
 def write(path: str, text: str) -> None:
     """Store text with one write(2). Python's own files flush a refused value a second time when they are
     closed, which configfs takes as a second store. Raises OSError."""
+    if pretended is not None:
+        pretended.write(path, text)
+        return
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode("utf-8", "surrogateescape"))
     finally:
         os.close(fd)
+
+
+def is_dir(path: str) -> bool:
+    """Is there such a directory?"""
+    if pretended is not None and (there := pretended.is_there(path)) is not None:
+        return there
+    return os.path.isdir(path)
 
 
 def names(path: str) -> list[str]:

@@ -198,7 +198,7 @@ class StorageObject:
         return f"{self.plugin}/{self.name}"
 
     def exists(self) -> bool:
-        return os.path.isdir(self.path)
+        return files.is_dir(self.path)
 
     def info(self) -> Info:
         return Info(files.read(f"{self.path}/info"))
@@ -302,7 +302,7 @@ class PortGroup:
         self.path = f"{storage_object.path}/alua/{name}"
 
     def exists(self) -> bool:
-        return bool(self.name) and "/" not in self.name and os.path.isdir(self.path)
+        return bool(self.name) and "/" not in self.name and files.is_dir(self.path)
 
     def state_name(self) -> str:
         state = int(files.read_or(f"{self.path}/alua_access_state", "0"))
@@ -326,7 +326,7 @@ class Target:
         self.path = f"{lio.path}/{fabric.dirname}/{fabric.wwn_directory(wwn)}"
 
     def exists(self) -> bool:
-        return os.path.isdir(self.path)
+        return files.is_dir(self.path)
 
     def tpgs(self) -> list[Tpg]:
         return [Tpg(self, tag) for tag in files.numbered(self.path, "tpgt_")]
@@ -347,7 +347,7 @@ class Tpg:
         return self.target.fabric
 
     def exists(self) -> bool:
-        return os.path.isdir(self.path)
+        return files.is_dir(self.path)
 
     def enabled(self) -> bool:
         """A fabric without the file has its groups always enabled."""
@@ -393,7 +393,7 @@ class Lun:
         self.path = f"{tpg.path}/lun/lun_{number}"
 
     def exists(self) -> bool:
-        return os.path.isdir(self.path)
+        return files.is_dir(self.path)
 
     def link(self) -> tuple[str, str] | None:
         """(alias, path of the storage object), None if the link is gone."""
@@ -427,7 +427,7 @@ class NodeAcl:
         self.path = f"{tpg.path}/acls/{tpg.fabric.wwn_directory(wwn)}"
 
     def exists(self) -> bool:
-        return os.path.isdir(self.path)
+        return files.is_dir(self.path)
 
     def tag(self) -> str:
         """The name of the group of ACLs it belongs to, empty if none."""
@@ -451,7 +451,7 @@ class MappedLun:
         self.path = f"{acl.path}/lun_{number}"
 
     def exists(self) -> bool:
-        return os.path.isdir(self.path)
+        return files.is_dir(self.path)
 
     def link(self) -> tuple[str, str] | None:
         """(alias, path of the LUN), None if the link is gone."""
@@ -493,7 +493,7 @@ class Portal:
         return f"{self.address}:{self.port}"
 
     def exists(self) -> bool:
-        return os.path.isdir(self.path)
+        return files.is_dir(self.path)
 
     def iser(self) -> bool:
         return files.read_or(f"{self.path}/iser", "0") not in ("0", "")

@@ -19,8 +19,9 @@ import rtslib
 from rtslib import tcm
 from rtslib.utils import RTSLibError
 
+from isadmin.config import model
 from isadmin.errors import IsadminError, UsageError
-from isadmin.lio import files
+from isadmin.lio import files, rehearsal
 from isadmin.lio.explain import attempting, explain
 from isadmin.lio.exports import exports_of
 from isadmin.lio.fabrics import Fabric
@@ -37,11 +38,16 @@ from isadmin.lio.objects import (
     StorageObject,
     Target,
     Tpg,
+    device_size,
+    is_block_device,
     lowest_free,
 )
 
 MAX_MAPPED_LUN = 4294967295
 MAX_TPGT = 65535
+PAGE = os.sysconf("SC_PAGE_SIZE")
+ALWAYS_ON = frozenset({"loopback", "vhost", "xen-pvscsi", "tcm_fc"})
+"""Fabrics whose portal groups have no file `enable` (kernel 6.1)."""
 
 
 class _MappedLUN(rtslib.MappedLUN):  # type: ignore[misc]
@@ -82,8 +88,14 @@ def create_fileio(
     """A file or block device. size in bytes for a file, None for a device."""
     return _create_storage_object(
         lio,
-        "fileio",
-        name,
+        model.StorageObject(
+            "fileio",
+            name,
+            dev=dev,
+            size=device_size(dev) if size is None and is_block_device(dev) else size,
+            wwn=wwn,
+            write_back=write_back,
+        ),
         lambda index: rtslib.FileIOStorageObject(
             name, dev, size, wwn=wwn, write_back=write_back, index=index
         ),
@@ -96,8 +108,7 @@ def create_block(
     """A block device, or a partition of one."""
     return _create_storage_object(
         lio,
-        "block",
-        name,
+        model.StorageObject("block", name, dev=dev, wwn=wwn, readonly=readonly, exclusive=exclusive),
         lambda index: rtslib.BlockStorageObject(
             name, dev, readonly=readonly, wwn=wwn, exclusive=exclusive, index=index
         ),
@@ -106,15 +117,20 @@ def create_block(
 
 def create_ramdisk(lio: Lio, name: str, size: int, *, nullio: bool, wwn: str | None) -> StorageObject:
     """Memory (size in bytes, rounded to pages), or with nullio nothing: writes vanish, reads are zeroes."""
+    pages = max(round(size / PAGE), 1)
     return _create_storage_object(
-        lio, "ramdisk", name, lambda index: rtslib.RDMCPStorageObject(name, size, wwn, nullio, index)
+        lio,
+        model.StorageObject("ramdisk", name, size=pages * PAGE, wwn=wwn, nullio=nullio),
+        lambda index: rtslib.RDMCPStorageObject(name, size, wwn, nullio, index),
     )
 
 
 def create_pscsi(lio: Lio, name: str, dev: str) -> StorageObject:
     """A SCSI device passed through; dev is a path or H:C:T:L."""
     return _create_storage_object(
-        lio, "pscsi", name, lambda index: rtslib.PSCSIStorageObject(name, dev, index)
+        lio,
+        model.StorageObject("pscsi", name, dev=dev),
+        lambda index: rtslib.PSCSIStorageObject(name, dev, index),
     )
 
 
@@ -131,19 +147,24 @@ def create_user(
     """A device served by a process (tcmu-runner); config is <handler>/<its argument>."""
     return _create_storage_object(
         lio,
-        "user",
-        name,
+        model.StorageObject("user", name, config=config, size=size, wwn=wwn, control=control),
         lambda index: rtslib.UserBackedStorageObject(name, config, size, wwn, hw_max_sectors, control, index),
     )
 
 
-def _create_storage_object(lio: Lio, plugin: str, name: str, create: Callable[[int], Any]) -> StorageObject:
+def _create_storage_object(
+    lio: Lio, value: model.StorageObject, create: Callable[[int], Any]
+) -> StorageObject:
+    plugin, name = value.plugin, value.name
     what = f"Could not create {plugin} {name}"
     if not name or any(c in name for c in "/ \t\n"):
         raise UsageError(f"Bad name '{name}'", "a storage object's name has no blanks and no /")
     if lio.find_storage_object(plugin, name) is not None:
         raise IsadminError(f"Storage object {plugin}/{name} exists")
     index = lio.free_hba()
+    path = f"{lio.path}/core/{PREFIXES[plugin]}_{index}/{name}"
+    if rehearsal.adds(path, value, enable="1", info=_info(value)):
+        return StorageObject(path)
     # rtslib remembers the numbers it gave; ours are not among them.
     tcm.bs_cache.clear()
     try:
@@ -156,6 +177,13 @@ def _create_storage_object(lio: Lio, plugin: str, name: str, create: Callable[[i
                 leftover.rmdir()
         raise explain(what, error, _STORAGE_CAUSES) from error
     return StorageObject(str(created.path))
+
+
+def _info(so: model.StorageObject) -> str:
+    """What the info file of a new storage object says."""
+    device = f"File: {so.dev} " if so.plugin == "fileio" else ""
+    pages = f"PAGES/PAGE_SIZE: {so.size // PAGE}*{PAGE}" if so.plugin == "ramdisk" and so.size else ""
+    return f"Status: DEACTIVATED {device}Size: {so.size or 0} {pages}"
 
 
 _STORAGE_CAUSES = {
@@ -172,6 +200,8 @@ def delete_storage_object(lio: Lio, so: StorageObject) -> list[Lun]:
         exports = exports_of(lio, so)
         for lun in exports:
             delete_lun(lun)
+        if rehearsal.removes(so.path):
+            return exports
         for group in so.port_groups():
             if group.name != "default_tg_pt_gp":
                 Path(group.path).rmdir()
@@ -185,9 +215,12 @@ def delete_storage_object(lio: Lio, so: StorageObject) -> list[Lun]:
 
 def create_port_group(so: StorageObject, name: str, tag: int) -> PortGroup:
     """An ALUA target port group; tag is its identifier, 1 to 65535."""
+    group = PortGroup(so, name)
+    if rehearsal.adds(group.path, model.PortGroup(name, tag)):
+        return group
     with attempting(f"Could not create ALUA group {name}", _GROUP_CAUSES):
         rtslib.ALUATargetPortGroup(_rts_storage_object(so), name, tag)
-    return PortGroup(so, name)
+    return group
 
 
 _GROUP_CAUSES = {errno.EINVAL: ("the tag is in use or out of range", "tags are 1 to 65535, one a group")}
@@ -195,6 +228,8 @@ _GROUP_CAUSES = {errno.EINVAL: ("the tag is in use or out of range", "tags are 1
 
 def delete_port_group(group: PortGroup) -> None:
     """LUNs in it fall back to default_tg_pt_gp."""
+    if rehearsal.removes(group.path):
+        return
     with attempting(f"Could not delete ALUA group {group.name}"):
         rtslib.ALUATargetPortGroup(_rts_storage_object(group.storage_object), group.name).delete()
 
@@ -205,6 +240,8 @@ def delete_port_group(group: PortGroup) -> None:
 def load_fabric(fabric: Fabric) -> Any:
     """rtslib's fabric with its directory made; the kernel's module is loaded for it if need be."""
     module = fabric.rtslib()
+    if rehearsal.runs():
+        return module
     absent = {errno.EINVAL: ("this target does not have it", "")}
     with attempting(f"Could not load the fabric {fabric.name}", absent):
         module._check_self()
@@ -226,12 +263,18 @@ def create_target(lio: Lio, fabric: Fabric, wwn: str | None = None) -> Target:
         wwn = normalized_wwn(fabric, "naa.5" + wwn[5:] if wwn.startswith("naa.6") else wwn)
         if Path(lio.path, fabric.dirname, fabric.wwn_directory(wwn)).is_dir():
             raise IsadminError(f"Target {wwn} exists")
+    if rehearsal.runs():
+        named = Target(lio, fabric, wwn or str(rtslib.utils.generate_wwn(fabric.wwn_types[0])))
+        rehearsal.adds(named.path, model.Target(fabric.name, named.wwn))
+        return named
     with attempting(f"Could not create target {wwn or ''}".rstrip()):
         return Target(lio, fabric, str(rtslib.Target(module, wwn, "create").wwn))
 
 
 def delete_target(target: Target) -> None:
     """Delete it and all below."""
+    if rehearsal.removes(target.path):
+        return
     for tpg in target.tpgs():
         delete_tpg(tpg)
     with attempting(f"Could not delete target {target.wwn}"):
@@ -247,13 +290,19 @@ def create_tpg(target: Target, tag: int | None = None) -> Tpg:
         raise UsageError(f"Bad portal group tag {tag}", f"tags are 0 to {MAX_TPGT}")
     if tag in tags:
         raise IsadminError(f"Portal group tpg{tag} exists in {target.wwn}")
+    tpg = Tpg(target, tag)
+    on = target.fabric.name in ALWAYS_ON
+    if rehearsal.adds(tpg.path, model.Tpg(tag, enable=on), enable=str(int(on))):
+        return tpg
     with attempting(f"Could not create portal group tpg{tag} in {target.wwn}"):
         rtslib.TPG(_rts_target(target), tag, "create")
-    return Tpg(target, tag)
+    return tpg
 
 
 def delete_tpg(tpg: Tpg) -> None:
     """End its sessions, then delete it and all below."""
+    if rehearsal.removes(tpg.path):
+        return
     with attempting(f"Could not delete portal group tpg{tpg.tag} of {tpg.target.wwn}"):
         if tpg.enabled() and Path(tpg.path, "enable").exists():
             files.write(f"{tpg.path}/enable", "0")
@@ -280,6 +329,8 @@ def create_lun(tpg: Tpg, so: StorageObject, number: int | None = None) -> Lun:
     lun = Lun(tpg, number)
     if lun.exists():
         raise IsadminError(f"LUN {number} exists in tpg{tpg.tag} of {tpg.target.wwn}")
+    if rehearsal.adds(lun.path, model.Lun(number, f"/backstores/{so.full_name}")):
+        return lun
     with attempting(f"Could not create LUN {number} for {so.full_name}", _LUN_CAUSES):
         rtslib.LUN(_rts_tpg(tpg), number, _rts_storage_object(so))
     return lun
@@ -293,20 +344,32 @@ _LUN_CAUSES = {
 
 def delete_lun(lun: Lun) -> None:
     """Delete it and every mapping to it."""
+    if rehearsal.removes(lun.path):
+        return
     with attempting(f"Could not delete LUN {lun.number} of tpg{lun.tpg.tag}"):
         for acl in lun.tpg.acls():
             # A mapping mostly has its LUN's own number: no need to look at all of them.
             mapped = MappedLun(acl, lun.number)
             if mapped.lun_number() == lun.number:
                 delete_mapped_lun(mapped)
-        try:
-            _remove_lun(lun)
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
+        if _is_mapped(lun):
             for mapped in lun.mappings():
                 delete_mapped_lun(mapped)
-            _remove_lun(lun)
+        _remove_lun(lun)
+
+
+def _is_mapped(lun: Lun) -> bool:
+    """Does any mapping show it?
+
+    Taking a LUN's device away first would leave its mappings without their values, for `undo` too. A
+    directory that links point at is busy before it is found not to be empty (configfs_detach_prep).
+    """
+    if lun.link() is not None:
+        try:
+            Path(lun.path).rmdir()
+        except OSError as error:
+            return error.errno != errno.ENOTEMPTY
+    return True
 
 
 def _remove_lun(lun: Lun) -> None:
@@ -323,12 +386,17 @@ def create_mapped_lun(acl: NodeAcl, number: int, lun: Lun, *, write_protect: boo
     mapped = MappedLun(acl, number)
     if mapped.exists():
         raise IsadminError(f"Mapped LUN {number} exists in the ACL of {acl.wwn}")
+    if rehearsal.adds(mapped.path, model.MappedLun(number, lun.number, write_protect)):
+        return mapped
     with attempting(f"Could not create mapped LUN {number} for {acl.wwn}"):
         _MappedLUN(_rts_acl(acl), number, lun.number, write_protect)
     return mapped
 
 
 def delete_mapped_lun(mapped: MappedLun) -> None:
+    """Hide a LUN from an initiator."""
+    if rehearsal.removes(mapped.path):
+        return
     with attempting(f"Could not delete mapped LUN {mapped.number} of {mapped.acl.wwn}"):
         link = mapped.link()
         if link is not None:
@@ -345,6 +413,8 @@ def create_acl(tpg: Tpg, wwn: str) -> NodeAcl:
     acl = NodeAcl(tpg, wwn)
     if acl.exists():
         raise IsadminError(f"Node ACL {wwn} exists in tpg{tpg.tag} of {tpg.target.wwn}")
+    if rehearsal.adds(acl.path, model.NodeAcl(wwn)):
+        return acl
     with attempting(f"Could not create a node ACL for {wwn}"):
         rtslib.NodeACL(_rts_tpg(tpg), wwn, "create")
     return acl
@@ -352,6 +422,8 @@ def create_acl(tpg: Tpg, wwn: str) -> NodeAcl:
 
 def delete_acl(acl: NodeAcl) -> None:
     """Delete it and its mapped LUNs."""
+    if rehearsal.removes(acl.path):
+        return
     with attempting(f"Could not delete the node ACL of {acl.wwn}"):
         for mapped in acl.mapped_luns():
             delete_mapped_lun(mapped)
@@ -364,6 +436,10 @@ def create_portal(tpg: Tpg, address: str, port: int) -> Portal:
     if portal.exists():
         raise IsadminError(f"Portal {portal.name} exists in tpg{tpg.tag} of {tpg.target.wwn}")
     what = f"Could not create portal {portal.name}"
+    if rehearsal.runs() and (other := _in_the_way(portal)) is not None:
+        raise PortalConflictError(what, other.name)
+    if rehearsal.adds(portal.path, model.Portal(address, port)):
+        return portal
     try:
         rtslib.NetworkPortal(_rts_tpg(tpg), address, port, "create")
     except (OSError, RTSLibError) as error:
@@ -401,9 +477,12 @@ def _in_the_way(portal: Portal) -> Portal | None:
 
 
 def delete_portal(portal: Portal) -> None:
+    """Stop listening there."""
+    if not portal.exists():
+        raise IsadminError(f"No portal {portal.name} in tpg{portal.tpg.tag} of {portal.tpg.target.wwn}")
+    if rehearsal.removes(portal.path):
+        return
     with attempting(f"Could not delete portal {portal.name}"):
-        if not portal.exists():
-            raise IsadminError(f"No portal {portal.name} in tpg{portal.tpg.tag} of {portal.tpg.target.wwn}")
         for name in ("iser", "cxgbit"):
             if files.read_or(f"{portal.path}/{name}", "0") not in ("0", ""):
                 files.write(f"{portal.path}/{name}", "0")

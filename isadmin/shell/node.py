@@ -27,6 +27,7 @@ from contextlib import nullcontext
 from functools import cache
 
 from isadmin.errors import IsadminError, UsageError
+from isadmin.light import replace
 from isadmin.shell import render
 from isadmin.shell.groups import GLOBAL, Groups, close_to
 from isadmin.shell.language import Command
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 Summary = tuple[str, bool | None]
 _TAKES_WORDS, _TAKES_KEYS = 0x04, 0x08
 """inspect.CO_VARARGS and CO_VARKEYWORDS."""
+DRY_RUN = "--dry-run"
+"""The option of every command that changes the target: show the changes, make none."""
 
 
 class Node(Groups):
@@ -154,6 +157,8 @@ class Node(Groups):
 
     def new_node(self, node: Node) -> Node | None:
         """What a command that created a place returns: bookmarks it as @last, goes there if preferred."""
+        if self.shell.rehearsing:
+            return None
         self.shell.bookmarks.note("last", node.path)
         if self.shell.preferences.flag("auto_cd_after_create"):
             self.say(f"Entering new node {node.path}")
@@ -222,6 +227,19 @@ class Node(Groups):
         """Must nobody else change anything while it runs?"""
         return self.changes(command)
 
+    def takes_along(self, command: Command) -> list[str]:
+        """What goes with what this command deletes, one text each, of which a user at a terminal is told
+        and asked before."""
+        return []
+
+    def rehearsed(self, command: Command) -> Command | None:
+        """The command without its option --dry-run, None if it has none or knows what to do with it."""
+        if DRY_RUN not in command.arguments or not self.changes(command):
+            return None
+        rest = list(command.arguments)
+        rest.remove(DRY_RUN)
+        return replace(command, arguments=tuple(rest))
+
     def run(self, command: Command) -> Node | None:
         """Run a command here. Raises UsageError when its words do not fit it, and whatever it raises."""
         method = self.get_command_method(command.name)
@@ -236,6 +254,10 @@ class Node(Groups):
         required = named[: len(named) - len(function.__defaults__ or ())]
         if len(command.arguments) > len(named) and not code.co_flags & _TAKES_WORDS:
             surplus = command.arguments[len(named)]
+            if surplus == DRY_RUN:
+                raise self._misused(
+                    command, f"unexpected argument '{surplus}'", "it changes nothing of the target"
+                )
             raise self._misused(command, f"unexpected argument '{surplus}'")
         given = {*named[: len(command.arguments)]}
         for key in command.keywords:

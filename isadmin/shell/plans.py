@@ -20,7 +20,7 @@ from isadmin.config.model import (
     parent_of,
 )
 from isadmin.errors import IsadminError
-from isadmin.lio import saved
+from isadmin.lio import rehearsal, saved
 from isadmin.shell.language import MASK
 
 if TYPE_CHECKING:
@@ -188,6 +188,10 @@ def carry_out(
 
     Raises IsadminError, which says what failed and what became of the rest.
     """
+    if rehearsal.become(plan.result):
+        from isadmin.lio import apply
+
+        return apply.Outcome(len(plan.changes))
     try:
         outcome = saved.carry_out(
             session.host, plan.changes, keep_going=keep_going, progress=progress_of(session)

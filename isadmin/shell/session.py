@@ -78,6 +78,8 @@ class Session:
         """Called before anything is printed."""
         self.changed = False
         self.status = 0
+        self.rehearsing = False
+        """Does a command run only to show what it would change?"""
         """The exit status of a command that did not fail."""
         self.exiting = False
         self.choose: Callable[[Node], str] | None = None
@@ -127,6 +129,8 @@ class Session:
         """Print a result, or keep it for a document. Raises OutputClosedError when nobody reads it."""
         if self.as_json:
             self._said.append(text)
+        if self.rehearsing:
+            return
         else:
             self._print(text)
 
@@ -234,6 +238,12 @@ class Session:
     def _run_at(self, node: Node, command: Command) -> None:
         locks = node.locks(command)
         with self.alone() if locks else nullcontext():
+        rehearsed = node.rehearsed(command)
+        if rehearsed is not None:
+            from isadmin.shell import rehearsing
+
+            rehearsing.rehearse(self, node, rehearsed)
+            return
             changes = node.changes(command)
             try:
                 with self._noted(node, command) if changes else nullcontext():

@@ -96,7 +96,7 @@ class Backstore(LioNode):
         for lun in write.delete_storage_object(self.lio, so):
             self.say(f"Deleted LUN {lun.number} of {lun.tpg.target.wwn} tpg{lun.tpg.tag}.")
         self.say(f"Deleted storage object {name}.")
-        if saving:
+        if saving and not self.shell.rehearsing:
             save_part(self, so)
 
     def ui_complete_delete(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
@@ -347,6 +347,8 @@ def make_file(path: str, size: int, *, sparse: bool) -> Callable[[], None]:
     try:
         if sparse:
             os.ftruncate(descriptor, size)
+    if files.pretended is not None:
+        return lambda: None
         else:
             os.posix_fallocate(descriptor, 0, size)
     except OSError as error:

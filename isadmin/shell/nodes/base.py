@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from isadmin.errors import UsageError
+from isadmin.errors import IsadminError, UsageError
 from isadmin.light import Path
 from isadmin.lio import files
 from isadmin.lio.explain import attempting
@@ -105,6 +105,8 @@ class ObjectNode(LioNode):
         if value is None:
             raise UsageError(f"Cannot set {group} {name} to nothing", legal)
         refused = self.why_refused(entry)
+        if files.pretended is not None and refused is not None and self.is_frozen(entry):
+            raise IsadminError(f"Cannot set {group} {name}: {refused[0]}", refused[1])
         causes = {
             errno.EINVAL: refused or (f"'{value}' is not accepted", legal),
             errno.ENOSYS: (f"'{value}' is not implemented", legal),
@@ -114,6 +116,10 @@ class ObjectNode(LioNode):
         with attempting(f"Cannot set {group} {name}", causes):
             for path in self.paths():
                 files.write(f"{path}/{_DIRECTORIES[group]}/{name}", str(value))
+
+    def is_frozen(self, entry: Attribute) -> bool:
+        """Is it one that the target would not change now?"""
+        return False
 
     def why_refused(self, entry: Attribute) -> tuple[str, str] | None:
         """Cause and remedy of EINVAL when it is not the value; None if that is not known."""

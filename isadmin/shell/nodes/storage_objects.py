@@ -54,11 +54,15 @@ class StorageObjectNode(ObjectNode):
             return "not enabled", False
         return _SUMMARIES.get(so.plugin, _other)(so, info), True
 
+    def is_frozen(self, entry: Attribute) -> bool:
+        so = self.storage_object
+        return not so.enabled() or (entry.frozen and so.info().status == "activated")
+
     def why_refused(self, entry: Attribute) -> tuple[str, str] | None:
         so = self.storage_object
         if not so.enabled():
             return "the storage object is not enabled", "delete it and create it again"
-        if entry.frozen and so.info().status == "activated":
+        if self.is_frozen(entry):
             return "it cannot change while the storage object is exported", "delete its LUNs first"
         limit = {"optimal_sectors": "hw_max_sectors", "queue_depth": "hw_queue_depth"}.get(entry.name)
         if limit is not None:

@@ -65,6 +65,9 @@ def _tpg_attribute(name: str) -> File:
         if name == "authentication":
             _move_auth_method(tpg, value)
         tpg_changed(context, tpg, tpg.attrib, name, value)
+        if name == "generate_node_acls" and value:
+            # Initiators without an ACL keep theirs between sessions, as the kernel has it.
+            tpg.attrib["cache_dynamic_acls"] = 1
 
     return File(name, lambda context, tpg: f"{tpg.attrib[name]}\n", store)
 
