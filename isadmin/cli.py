@@ -194,6 +194,7 @@ def _run(words: Sequence[str]) -> int:
     session = _session(call)
     if given or (not call.words and (sys.stdin is None or not sys.stdin.isatty())):
         return _batch(session, call)
+    session.can_ask = bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())
     if call.words:
         session.run_words(call.words)
         session.finish(save=False)

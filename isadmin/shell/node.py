@@ -270,9 +270,9 @@ class Node(Groups):
         if missing:
             raise self._misused(command, f"missing {' and '.join(missing)}")
 
-    def _misused(self, command: Command, what: str) -> UsageError:
+    def _misused(self, command: Command, what: str, remedy: str = "") -> UsageError:
         usage = f"usage: {self.get_command_syntax(command.name)[0].rstrip()}"
-        return UsageError(f"{command.name}: {what}", usage)
+        return UsageError(f"{command.name}: {what}", remedy or usage)
 
     # Commands that every node has
 

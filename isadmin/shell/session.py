@@ -74,12 +74,14 @@ class Session:
         self.ask = ask
         self.stdin_taken = False
         """Do the commands come from standard input?"""
+        self.can_ask = False
+        """Does a person type the commands, at a terminal?"""
         self.before_output: Callable[[], None] = _nothing
         """Called before anything is printed."""
-        self.changed = False
-        self.status = 0
         self.rehearsing = False
         """Does a command run only to show what it would change?"""
+        self.changed = False
+        self.status = 0
         """The exit status of a command that did not fail."""
         self.exiting = False
         self.choose: Callable[[Node], str] | None = None
@@ -127,10 +129,10 @@ class Session:
 
     def say(self, text: str = "") -> None:
         """Print a result, or keep it for a document. Raises OutputClosedError when nobody reads it."""
-        if self.as_json:
-            self._said.append(text)
         if self.rehearsing:
             return
+        if self.as_json:
+            self._said.append(text)
         else:
             self._print(text)
 
@@ -236,14 +238,17 @@ class Session:
                 self._print(output.line(command.name, path, facts))
 
     def _run_at(self, node: Node, command: Command) -> None:
-        locks = node.locks(command)
-        with self.alone() if locks else nullcontext():
         rehearsed = node.rehearsed(command)
         if rehearsed is not None:
             from isadmin.shell import rehearsing
 
             rehearsing.rehearse(self, node, rehearsed)
             return
+        locks = node.locks(command)
+        along = self._agreed(node, command) if locks and self.can_ask and not self.assume_yes else []
+        with self.alone() if locks else nullcontext():
+            if along and node.takes_along(command) != along:
+                raise IsadminError("What goes along changed meanwhile: nothing was deleted", "try again")
             changes = node.changes(command)
             try:
                 with self._noted(node, command) if changes else nullcontext():
@@ -256,6 +261,23 @@ class Session:
             self.changed |= changes
         if to is not None:
             self._go(to)
+
+    def _agreed(self, node: Node, command: Command) -> list[str]:
+        """What a command takes along, once the user agreed to it: nobody waits for a lock meanwhile."""
+        along = node.takes_along(command)
+        if along:
+            from isadmin.shell import consequences
+
+            consequences.ask(self, f"{command.name} at {node.path}", along)
+        return along
+
+    def asked(self, question: str) -> bool:
+        """Does the user, at the terminal, say yes to a question?"""
+        self.before_output()
+        self._flush()
+        self.err.write(question)
+        self.err.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def _noted(self, node: Node, command: Command) -> AbstractContextManager[None]:
         """Note what a command changes, for `undo`; those about whole configurations do it themselves."""

@@ -11,6 +11,7 @@ from isadmin.errors import IsadminError, UsageError
 from isadmin.lio import files
 from isadmin.lio.explain import attempting
 from isadmin.lio.objects import Lun, MappedLun, NodeAcl, Tpg
+from isadmin.shell.language import Command
 from isadmin.shell.node import Node, Summary
 from isadmin.shell.nodes import auth
 from isadmin.shell.nodes.base import LioNode, ObjectNode
@@ -76,9 +77,21 @@ class Acls(LioNode):
             self.say(f"Created mapped LUN {one.number}.")
         return self.new_node(AclNode(self, acl.wwn, [acl]))
 
+    def takes_along(self, command: Command) -> list[str]:
+        from isadmin.shell import consequences
+
+        wwn = consequences.argument(command, "wwn") if command.name == "delete" else None
+        if not wwn:
+            return []
+        from isadmin.lio import write
+
+        acl = NodeAcl(self.tpg, write.normalized_wwn(self.tpg.fabric, wwn))
+        return consequences.of_acl(acl) if acl.exists() else []
+
     def ui_command_delete(self, wwn: str) -> None:
         """
-        Deletes an initiator's ACL and its mapped LUNs.
+        Deletes an initiator's ACL and its mapped LUNs. Who types this at a terminal is told of a
+        session that ends, and asked, without the option -y.
 
         SEE ALSO
         ========

@@ -9,6 +9,7 @@ from isadmin.lio import files
 from isadmin.lio.explain import attempting
 from isadmin.lio.fabrics import FABRICS, Fabric
 from isadmin.lio.objects import Target
+from isadmin.shell.language import Command
 from isadmin.shell.node import Node, Summary
 from isadmin.shell.nodes import auth
 from isadmin.shell.nodes.base import ObjectNode
@@ -139,9 +140,21 @@ class FabricNode(ObjectNode):
                 return port
         raise IsadminError(f"All ports of {self.fabric.name} are targets already")
 
+    def takes_along(self, command: Command) -> list[str]:
+        from isadmin.shell import consequences
+
+        wwn = consequences.argument(command, "wwn") if command.name == "delete" else None
+        if not wwn:
+            return []
+        from isadmin.lio import write
+
+        target = Target(self.lio, self.fabric, write.normalized_wwn(self.fabric, wwn))
+        return consequences.of_tpgs(target.tpgs()) if target.exists() else []
+
     def ui_command_delete(self, wwn: str) -> None:
         """
-        Deletes a target and all below it. Its sessions end. Storage objects stay.
+        Deletes a target and all below it. Its sessions end; who types this at a terminal is told of
+        them and asked, without the option -y. Storage objects stay.
 
         SEE ALSO
         ========

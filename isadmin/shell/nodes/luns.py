@@ -8,6 +8,7 @@ from isadmin.errors import IsadminError, UsageError
 from isadmin.lio import files
 from isadmin.lio.explain import attempting
 from isadmin.lio.objects import Lun, MappedLun, StorageObject, Tpg
+from isadmin.shell.language import Command
 from isadmin.shell.node import Node, Summary
 from isadmin.shell.nodes.base import LioNode, ObjectNode
 from isadmin.shell.nodes.exporting import (
@@ -101,10 +102,20 @@ class Luns(LioNode):
             mapped.append(write.create_mapped_lun(acl, number, lun))
         return mapped
 
+    def takes_along(self, command: Command) -> list[str]:
+        from isadmin.shell import consequences
+
+        lun = consequences.argument(command, "lun") if command.name == "delete" else None
+        found = Lun(self.tpg, lun_number(lun)) if lun else None
+        along = consequences.of_luns([found]) if found is not None and found.exists() else []
+        # That mappings to a LUN go with it is what is meant, unless somebody uses it.
+        return along if any("session" in line for line in along) else []
+
     def ui_command_delete(self, lun: str) -> None:
         """
         Deletes a LUN, given by its number, with or without "lun" before it, and all mappings to
-        it. The storage object stays.
+        it. The storage object stays. Who types this at a terminal is told of sessions that lose
+        it, and asked, without the option -y.
 
         SEE ALSO
         ========

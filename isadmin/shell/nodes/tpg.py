@@ -6,6 +6,7 @@ from isadmin.errors import IsadminError, UsageError
 from isadmin.lio import files
 from isadmin.lio.explain import attempting
 from isadmin.lio.objects import Target, Tpg
+from isadmin.shell.language import Command
 from isadmin.shell.node import Node, Summary
 from isadmin.shell.nodes import auth
 from isadmin.shell.nodes.acls import Acls
@@ -188,10 +189,18 @@ class TargetNode(ObjectNode):
             self.say(line)
         return self.new_node(TpgNode(self, tpg))
 
+    def takes_along(self, command: Command) -> list[str]:
+        from isadmin.shell import consequences
+
+        tag = consequences.argument(command, "tag") if command.name == "delete" else None
+        tpg = Tpg(self.target, _tag(tag)) if tag else None
+        return consequences.of_tpgs([tpg]) if tpg is not None and tpg.exists() else []
+
     def ui_command_delete(self, tag: str) -> None:
         """
         Deletes a portal group, its sessions, LUNs, ACLs and portals. "tag" is its number, with or
-        without "tpg" before it.
+        without "tpg" before it. Who types this at a terminal is told of sessions that end, and
+        asked, without the option -y.
 
         SEE ALSO
         ========
