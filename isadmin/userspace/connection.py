@@ -1,11 +1,10 @@
 """A connection: the thin shell of a socket around iscsi/ and scsi/.
 
 The shape is the one that was measured to be fast. One receive buffer serves all connections; every wake-up
-of a connection receives once, handles every complete PDU in place, and sends all answers with one system
-call. READ and WRITE that need no special care (see LunPath.plain) are carried out right in
-`Connection._consume`, without an object, a slice or a task for each; everything else goes to
-fullfeature.py. What would block goes to a thread pool. While a send is blocked nothing more is read from
-that connection, so a client that never reads its answers costs a bounded amount of memory.
+of a connection receives once, handles every complete PDU in place (fastpath.py), and sends all answers with
+one system call. What would block goes to a thread pool. While a send is blocked nothing more is read from
+that connection, so a client that never reads its answers costs a bounded amount of memory; and after
+limits.TURN bytes of answers the other connections have their turn.
 """
 
 from __future__ import annotations
@@ -16,28 +15,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from isadmin.userspace import limits
-from isadmin.userspace.iscsi.codes import Opcode
+from isadmin.userspace.fastpath import consume
 from isadmin.userspace.iscsi.digest import crc32c
 from isadmin.userspace.iscsi.errors import IscsiError, ProtocolError
 from isadmin.userspace.iscsi.login import LoginMachine
-from isadmin.userspace.iscsi.pdu import COMMAND, DATA_IN, SCSI_RESPONSE, LoginRequest, decode, frame, padding
-from isadmin.userspace.sessions import ActiveSession, count
+from isadmin.userspace.iscsi.pdu import LoginRequest, decode, frame, padding
+from isadmin.userspace.loop import INPUT, OUTPUT
+from isadmin.userspace.sessions import ActiveSession
 
 if TYPE_CHECKING:
     from isadmin.userspace.fullfeature import FullFeature
     from isadmin.userspace.portals import Listener
-    from isadmin.userspace.scsi.nexus import LunPath
     from isadmin.userspace.server import Server
 
 log = logging.getLogger("isadmin.userspace")
-
-_READ_FLAGS = frozenset((0xC0, 0xC1))
-"""F and R, task attribute untagged or simple."""
-_WRITE_FLAGS = frozenset((0xA0, 0xA1))
-_GOOD_DATA_IN = 0x25810000
-"""Data-In, F and S bits, status GOOD."""
-_GOOD_RESPONSE = 0x21800000
-_NO_TAG = 0xFFFFFFFF
 
 
 class Connection:
@@ -45,27 +36,29 @@ class Connection:
 
     __slots__ = (
         "_arena",
-        "_blocked",
-        "_closing",
         "_data_digest",
         "_direct",
         "_direct_done",
         "_header_digest",
         "_held",
-        "_max_recv",
         "_out",
-        "_out_bytes",
-        "_reading",
         "_stalled_ticks",
+        "_watched",
         "active",
+        "blocked",
         "cid",
         "closed",
+        "closing",
+        "digests",
         "full",
         "heard",
         "listener",
         "local_host",
         "login_ticks",
         "machine",
+        "max_recv",
+        "more",
+        "out_bytes",
         "peer",
         "peer_host",
         "reading",
@@ -95,16 +88,23 @@ class Connection:
         self.tx_octets = 0
         self.reading = 0
         """Bytes that commands in the thread pool are reading for this connection."""
+        self.blocked = False
+        """The socket takes no more, or has taken its turn's share: what is queued goes first."""
+        self.closing = False
+        """What is queued goes out, then the connection ends."""
+        self.more = False
+        """Whole PDUs are held back for this connection's next turn."""
+        self.max_recv = 8192
+        """The longest data segment we have declared to take."""
+        self.digests = False
+        self.out_bytes = 0
+        """Bytes queued."""
+        self._out: list[bytes | bytearray | memoryview] = []
         self._held = b""
         self._direct: memoryview | None = None
         self._direct_done: Callable[[], None] | None = None
-        self._out: list[bytes | bytearray | memoryview] = []
-        self._out_bytes = 0
-        self._blocked = False
         self._arena: memoryview | None = None
-        self._closing = False
-        self._reading = False
-        self._max_recv = 8192
+        self._watched = 0
         self._header_digest = False
         self._data_digest = False
         self._stalled_ticks = 0
@@ -112,58 +112,84 @@ class Connection:
     def start(self) -> None:
         self.sock.setblocking(False)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._read_on()
+        self._watch(INPUT)
 
-    def _read_on(self) -> None:
-        if not self._reading and not self.closed:
-            self._reading = True
-            self.server.loop.add_reader(self.sock.fileno(), self._on_readable)
-
-    def _read_off(self) -> None:
-        if self._reading:
-            self._reading = False
-            self.server.loop.remove_reader(self.sock.fileno())
+    def _watch(self, events: int) -> None:
+        """Be woken up by INPUT, by OUTPUT, or by nothing (0)."""
+        if events == self._watched or self.closed:
+            return
+        self._watched = events
+        loop = self.server.loop
+        if events:
+            loop.watch(self.sock.fileno(), events, self._readable if events == INPUT else self._writable)
+        else:
+            loop.unwatch(self.sock.fileno())
 
     # Receiving
 
-    def _on_readable(self) -> None:
+    @property
+    def receiving(self) -> bool:
+        """The next bytes of the stream have their place already (receive_into)."""
+        return self._direct is not None
+
+    def _readable(self) -> None:
         self.heard = True
+        if self._direct is not None:
+            self._receive_directly(self._direct)
+            return
+        if self.more:
+            # What is held comes first; its turn has been called already.
+            return
+        view = self.server.view
+        start = len(self._held)
+        try:
+            if start:
+                end = start + self.sock.recv_into(view[start : start + limits.RECEIVE])
+            else:
+                end = self.sock.recv_into(view, limits.RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.close(f"{error.strerror}")
+            return
+        if end == start:
+            self._ended()
+            return
+        self.rx_octets += end - start
+        if start:
+            view[:start] = self._held
+        self._process(end)
+
+    def _ended(self) -> None:
+        self.close("the initiator closed it", quiet=self.full is None or self.full.idle)
+
+    def _receive_directly(self, direct: memoryview) -> None:
         view = self.server.view
         try:
-            direct = self._direct
-            if direct is None:
-                start = len(self._held)
-                received = self.sock.recv_into(view[start : start + limits.RECEIVE])
-                if start:
-                    view[:start] = self._held
-                end = start + received
-            else:
-                received = self.sock.recvmsg_into([direct, view[: limits.RECEIVE]])[0]
-                end = received - len(direct)
+            received = self.sock.recvmsg_into([direct, view[: limits.RECEIVE_AHEAD]])[0]
         except BlockingIOError:
             return
         except OSError as error:
             self.close(f"{error.strerror}")
             return
         if not received:
-            self.close("the initiator closed it", quiet=self.full is None or self.full.idle)
+            self._ended()
             return
         self.rx_octets += received
-        if direct is not None:
-            if end < 0:
-                self._direct = direct[received:]
-                return
-            done = self._direct_done
-            self._direct = self._direct_done = None
-            assert done is not None
-            if not self._guard(done) or self._closing:
-                return
-            if self._held:
-                # It waits for its turn, and what came behind it waits as well.
-                self._held += bytes(view[:end])
-                self._read_off()
-                end = 0
-        if end:
+        end = received - len(direct)
+        if end < 0:
+            self._direct = direct[received:]
+            return
+        done = self._direct_done
+        self._direct = self._direct_done = None
+        assert done is not None
+        if not self._guard(done) or self.closing:
+            return
+        if end and self._held:
+            # It waits for its turn, and what came behind it waits as well.
+            self._held += bytes(view[:end])
+            self._watch(0)
+        elif end:
             self._process(end)
         elif self._out:
             self.flush()
@@ -175,20 +201,29 @@ class Connection:
         if position < 0:
             return
         left = end - position
-        if left and not (left >= 48 and not self._blocked and self._set_apart(position, end)):
+        if left and not (left >= 48 and not (self.blocked or self.more) and self._set_apart(position, end)):
             self._held = bytes(server.view[position:end])
         else:
             self._held = b""
         if self._out:
             self.flush()
+        if self.more:
+            server.loop.call_soon(self._take_turn)
         if self.reading >= limits.READ_AHEAD:
-            self._read_off()
+            self._watch(0)
+
+    def _take_turn(self) -> None:
+        self.more = False
+        self.go_on()
 
     def _handled(self, buffer: bytearray, view: memoryview, end: int) -> int:
         """Handle the whole PDUs in a buffer; the position after them, or -1 when the connection is over."""
         position = 0
         try:
-            position = self._consume(buffer, view, end)
+            if self.full is None:
+                position = self._login(view, end)
+            if self.full is not None:
+                position = consume(self, self.full, buffer, view, position, end)
         except ProtocolError as error:
             self.reject(error, b"")
             return -1
@@ -206,7 +241,7 @@ class Connection:
         server = self.server
         view = server.view
         length = int.from_bytes(view[position + 5 : position + 8], "big")
-        if self._direct is not None or length > self._max_recv:
+        if self._direct is not None or length > self.max_recv:
             return False
         total = 48 + 4 * view[position + 4] + (length + 3 & ~3)
         total += 4 * self._header_digest + 4 * (self._data_digest and length > 0)
@@ -222,7 +257,7 @@ class Connection:
     def _apart(self, whole: bytearray, place: memoryview) -> None:
         """A PDU with a buffer of its own is complete."""
         position = self._handled(whole, place, len(whole))
-        if position == 0 and not self._closing:
+        if position == 0 and not self.closing:
             # Its turn has not come: the way out is blocked, or the pool has enough to read.
             self._held = bytes(whole)
         place.release()
@@ -241,130 +276,7 @@ class Connection:
             self.close("internal error", quiet=True)
         return not self.closed
 
-    def _consume(self, buffer: bytearray, view: memoryview, end: int) -> int:
-        """Handle all whole PDUs of a buffer; the position of the first that is not whole."""
-        full = self.full
-        if full is None:
-            position = self._login(view, end)
-            full = self.full
-            if full is None:
-                return position
-        else:
-            position = 0
-        unpack, pack_data_in, pack_response = COMMAND.unpack_from, DATA_IN.pack, SCSI_RESPONSE.pack
-        server, session, out = self.server, full.session, self._out
-        paths, arena_size, flush_at = full.paths, limits.ARENA, limits.FLUSH_AT
-        read_ahead = limits.READ_AHEAD
-        fast = not (self._header_digest or self._data_digest)
-        max_segment = full.max_xmit
-        exp_cmd_sn = session.exp_cmd_sn
-        ahead = session.window - 1 - session.outstanding
-        commands = read_bytes = write_bytes = 0
-        counted: LunPath | None = None
-        data: bytes | bytearray | memoryview | None
-        while end - position >= 48 and not self._blocked and self.reading < read_ahead:
-            (
-                opcode, flags, _, lengths, lun, itt, expected, cmd_sn, _, cdb0, cdb1, middle, tail, last,
-            ) = unpack(buffer, position)  # fmt: skip
-            if opcode == 0x01 and cmd_sn == exp_cmd_sn and fast and ahead >= 0:
-                if cdb0 == 0x28 or cdb0 == 0x2A:
-                    lba, blocks = middle >> 32, middle >> 8 & 0xFFFF
-                    odd = cdb1 or middle & 0xFF0000FF
-                elif cdb0 == 0x88 or cdb0 == 0x8A:
-                    lba, blocks, odd = middle, tail, cdb1 or last
-                else:
-                    odd = 1
-                path = None if odd else paths.get(lun)
-                if path is not None and path.plain:
-                    unit = path.unit
-                    length = blocks << unit.block_shift
-                    if expected == length and length and lba + blocks <= unit.blocks:
-                        storage = unit.storage
-                        if cdb0 == 0x28 or cdb0 == 0x88:
-                            if flags in _READ_FLAGS and not lengths and length <= arena_size:
-                                if storage.blocking:
-                                    used = server.arena_used
-                                    if used + length > arena_size:
-                                        self.flush()
-                                        if self._blocked:
-                                            continue
-                                        used = server.arena_used
-                                    data = place = server.arena[used : used + length]
-                                    if storage.read_into_now(lba << unit.block_shift, place) == length:
-                                        server.arena_used = used + length
-                                    else:
-                                        data = None
-                                else:
-                                    data = storage.read_now(lba << unit.block_shift, length)
-                                if data is not None:
-                                    exp_cmd_sn = exp_cmd_sn + 1 & 0xFFFFFFFF
-                                    position += 48
-                                    if length <= max_segment:
-                                        header = pack_data_in(
-                                            _GOOD_DATA_IN, length, 0, itt, _NO_TAG, self.stat_sn,
-                                            exp_cmd_sn, exp_cmd_sn + ahead & 0xFFFFFFFF, 0, 0, 0,
-                                        )  # fmt: skip
-                                        out.append(header)
-                                        out.append(data)
-                                        self.stat_sn = self.stat_sn + 1 & 0xFFFFFFFF
-                                        self._out_bytes += length
-                                    else:
-                                        session.exp_cmd_sn = exp_cmd_sn
-                                        full.send_data_in(itt, data, length, 0)
-                                    if path is not counted:
-                                        if counted is not None:
-                                            count(counted, commands, read_bytes, write_bytes)
-                                        counted, commands, read_bytes, write_bytes = path, 0, 0, 0
-                                    commands += 1
-                                    read_bytes += length
-                                    if self._out_bytes >= flush_at:
-                                        self.flush()
-                                    continue
-                        elif (
-                            flags in _WRITE_FLAGS
-                            and lengths == length
-                            and not path.read_only
-                            and position + 48 + length <= end
-                            and storage.write_now(
-                                lba << unit.block_shift, view[position + 48 : position + 48 + length]
-                            )
-                        ):
-                            exp_cmd_sn = exp_cmd_sn + 1 & 0xFFFFFFFF
-                            header = pack_response(
-                                _GOOD_RESPONSE, 0, 0, itt, 0, self.stat_sn,
-                                exp_cmd_sn, exp_cmd_sn + ahead & 0xFFFFFFFF, 0, 0, 0,
-                            )  # fmt: skip
-                            out.append(header)
-                            self.stat_sn = self.stat_sn + 1 & 0xFFFFFFFF
-                            position += 48 + length
-                            if path is not counted:
-                                if counted is not None:
-                                    count(counted, commands, read_bytes, write_bytes)
-                                counted, commands, read_bytes, write_bytes = path, 0, 0, 0
-                            commands += 1
-                            write_bytes += length
-                            continue
-            session.exp_cmd_sn = exp_cmd_sn
-            if opcode == Opcode.DATA_OUT and fast:
-                following = full.data_out(view, position, end)
-            else:
-                following = self._one(full, view, position, end)
-            if following < 0:
-                break
-            position = following
-            if self.closed or self._closing:
-                return end
-            exp_cmd_sn = session.exp_cmd_sn
-            ahead = session.window - 1 - session.outstanding
-            if self._direct is not None:
-                break
-        session.exp_cmd_sn = exp_cmd_sn
-        session.advance_window()
-        if counted is not None:
-            count(counted, commands, read_bytes, write_bytes)
-        return position
-
-    def _one(self, full: FullFeature, view: memoryview, position: int, end: int) -> int:
+    def one(self, full: FullFeature, view: memoryview, position: int, end: int) -> int:
         """Hand one PDU of any kind on; the position after it, or -1 while it is not whole."""
         header = bytes(view[position : position + 48])
         try:
@@ -372,7 +284,7 @@ class Connection:
                 view,
                 position,
                 end,
-                max_data=self._max_recv,
+                max_data=self.max_recv,
                 header_digest=self._header_digest,
                 data_digest=self._data_digest,
             )
@@ -393,8 +305,8 @@ class Connection:
     def _login(self, view: memoryview, end: int) -> int:
         server = self.server
         position = 0
-        while self.full is None and not self._closing:
-            found = frame(view, position, end, max_data=self._max_recv)
+        while self.full is None and not self.closing:
+            found = frame(view, position, end, max_data=self.max_recv)
             if found is None:
                 return position
             pdu = decode(bytes(view[position : position + 48]), bytes(view[found.data : found.data_end]))
@@ -420,7 +332,8 @@ class Connection:
                 assert parameters is not None
                 self._header_digest = parameters.header_digest
                 self._data_digest = parameters.data_digest
-                self._max_recv = parameters.max_recv_data_segment_length
+                self.digests = self._header_digest or self._data_digest
+                self.max_recv = parameters.max_recv_data_segment_length
             position = found.end
         return position
 
@@ -429,75 +342,102 @@ class Connection:
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Queue bytes; they go with the next flush."""
         self._out.append(data)
-        self._out_bytes += len(data)
+        self.out_bytes += len(data)
 
     def send_pdu(self, header: bytes, data: bytes | bytearray | memoryview = b"") -> None:
         """Queue a PDU whose header has its lengths, with padding and digests as negotiated."""
-        out = self._out
-        out.append(header)
+        self.send(header)
         if self._header_digest:
-            out.append(crc32c(header))
+            self.send(crc32c(header))
         length = len(data)
-        self._out_bytes += 48 + length
         if length:
-            out.append(data)
+            self.send(data)
             pad = padding(length)
             if pad:
-                out.append(pad)
+                self.send(pad)
             if self._data_digest:
-                out.append(crc32c(bytes(data) + pad))
+                self.send(crc32c(bytes(data) + pad))
 
     def flush(self) -> None:
-        """Send all that is queued, or as much as the socket takes."""
+        """Send what is queued, as far as the socket takes it and limits.TURN allows."""
         out = self._out
-        if self.closed or self._blocked:
+        if self.closed or self.blocked:
             return
         sock = self.sock
         try:
+            if len(out) == 1 and self.out_bytes <= limits.TURN:
+                sent = sock.send(out[0])
+                if sent == self.out_bytes:
+                    out.clear()
+                    self.out_bytes = 0
+                    self.tx_octets += sent
+                else:
+                    self._sent(sent)
+                    self._block()
+                    return
+            room = limits.TURN
             while out:
-                batch = out if len(out) <= limits.MAX_IOV else out[: limits.MAX_IOV]
-                total = sum(map(len, batch))
-                sent = sock.sendmsg(batch)
-                self.tx_octets += sent
-                if sent == total:
-                    del out[: len(batch)]
-                    continue
-                index = 0
-                while sent >= len(out[index]):
-                    sent -= len(out[index])
-                    index += 1
-                del out[:index]
-                out[0] = memoryview(out[0])[sent:]
+                sent = sock.sendmsg(self._batch(room))
+                self._sent(sent)
+                room -= sent
+                if room <= 0 and out:
+                    self._block()
+                    return
         except BlockingIOError:
             self._block()
             return
         except OSError as error:
             self.close(f"{error.strerror}")
             return
-        self._out_bytes = 0
         if self._arena is None:
             self.server.arena_used = 0
-        if self._closing:
+        if self.closing:
             self.close("", quiet=True)
 
+    def _batch(self, room: int) -> list[bytes | bytearray | memoryview]:
+        """The first queued buffers: as many as one sendmsg takes, and about `room` bytes."""
+        out = self._out
+        if self.out_bytes <= room:
+            return out[: limits.MAX_IOV]
+        batch: list[bytes | bytearray | memoryview] = []
+        for data in out[: limits.MAX_IOV]:
+            if len(data) > room:
+                batch.append(memoryview(data)[:room])
+                break
+            batch.append(data)
+            room -= len(data)
+        return batch
+
+    def _sent(self, count: int) -> None:
+        """So many of the queued bytes are gone."""
+        out = self._out
+        self.tx_octets += count
+        self.out_bytes -= count
+        index = 0
+        while index < len(out) and count >= len(out[index]):
+            count -= len(out[index])
+            index += 1
+        del out[:index]
+        if count:
+            out[0] = memoryview(out[0])[count:]
+
     def _block(self) -> None:
-        """The socket takes no more: wait until it does, and read nothing meanwhile."""
-        self._blocked = True
+        """What is left goes once the socket takes it; nothing is read meanwhile."""
+        self.blocked = True
         if self.server.arena_used and self._arena is None:
             self._arena = self.server.take_arena()
-        self._read_off()
-        self.server.loop.add_writer(self.sock.fileno(), self._on_writable)
+        self._watch(OUTPUT)
 
-    def _on_writable(self) -> None:
+    def _writable(self) -> None:
         self.heard = True
-        self._blocked = False
-        self.server.loop.remove_writer(self.sock.fileno())
+        self.blocked = False
         self.flush()
-        if self._blocked or self.closed:
+        if self.blocked or self.closed:
             return
         if self._arena is not None:
             self.server.return_arena(self._arena)
             self._arena = None
+        self._watch(0 if self.closing else INPUT)
         self.go_on()
 
     def limit_login(self, seconds: int) -> None:
@@ -507,13 +447,13 @@ class Connection:
     @property
     def paused(self) -> bool:
         """Nothing is read although nothing blocks the way out: reads in the pool had to come first."""
-        return not (self._reading or self._blocked or self._closing or self.closed)
+        return not (self._watched or self.closing or self.closed)
 
     def go_on(self) -> None:
         """Read again, with what was received and not handled first, unless something stands in the way."""
-        if self._blocked or self._closing or self.closed or self.reading >= limits.READ_AHEAD:
+        if self.blocked or self.more or self.closing or self.closed or self.reading >= limits.READ_AHEAD:
             return
-        self._read_on()
+        self._watch(INPUT)
         held = self._held
         if held and self._direct is None:
             self.server.view[: len(held)] = held
@@ -530,28 +470,29 @@ class Connection:
 
     def close_after_flush(self) -> None:
         """Send what is queued, then close; nothing more is read."""
-        self._closing = True
-        self._read_off()
-        if not self._blocked:
+        self.closing = True
+        if not self.blocked:
+            self._watch(0)
             self.flush()
 
     def close(self, reason: str, *, quiet: bool = False) -> None:
         """End the connection now. One log line unless quiet."""
         if self.closed:
             return
+        self._watch(0)
         self.closed = True
         if not quiet:
             log.info("connection from %s ended: %s", self.peer, reason)
-        self._read_off()
-        if self._blocked:
-            self.server.loop.remove_writer(self.sock.fileno())
         self.sock.close()
         self._out.clear()
+        self.out_bytes = 0
         self._held = b""
         self._direct = self._direct_done = None
         if self._arena is not None:
             self.server.return_arena(self._arena)
             self._arena = None
+        else:
+            self.server.arena_used = 0
         self.server.connections.discard(self)
         if self.machine is not None:
             self.machine.close()
@@ -585,7 +526,7 @@ class Connection:
             self._stalled_ticks = 0
             self.full.heard()
             return
-        if self._blocked or self._closing or self.reading >= limits.READ_AHEAD:
+        if self.blocked or self.closing or self.reading >= limits.READ_AHEAD:
             self._stalled_ticks += 1
             if self._stalled_ticks > self.full.stall_limit:
                 self.close("the initiator reads nothing")

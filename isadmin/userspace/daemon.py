@@ -26,7 +26,7 @@ from pathlib import Path
 
 from isadmin import __version__
 from isadmin.errors import IsadminError, NoFileError, PartlyRestoredError, RefusedFileError
-from isadmin.userspace import control, mounts, namespace
+from isadmin.userspace import control, loop, mounts, namespace
 from isadmin.userspace.configfs.fuse import Mount
 from isadmin.userspace.configfs.links import Resolver
 from isadmin.userspace.configfs.tree import Tree
@@ -147,6 +147,8 @@ class Daemon:
         self._target = _StatefulTarget(state, self._mountpoint, clock)
         cpus = os.cpu_count() or 1
         self._tree = Tree(self._target, clock=clock, cpus=cpus, first_scsi_host=_free_scsi_host())
+        # Where tools look for the registrations that a device's serial number has (rtslib, too).
+        self._tree.root.dbroot = str(state)
         self._mount: Mount | None = None
 
     async def run(self, report: int | None) -> None:
@@ -269,7 +271,7 @@ def run(*, empty: bool, report: int | None = None) -> int:
         async def life() -> None:
             await Daemon(runtime, state, empty=empty).run(report)
 
-        asyncio.run(life())
+        loop.run(life())
     except IsadminError as error:
         if report is None:
             raise

@@ -10,10 +10,15 @@ ARENA = 4 << 20
 """Bytes of the buffer that reads of one wake-up go through."""
 DIRECT = 16 << 10
 """From this many missing bytes on, the rest of a PDU is received straight into its place."""
+RECEIVE_AHEAD = 4 << 10
+"""Bytes that are received with such a rest, beyond its end: of the next long PDU no more than its beginning,
+so that it gets to its place directly as well."""
 BUFFERS_KEPT = 16 << 20
 """Bytes of buffers kept for use again."""
 FLUSH_AT = 256 << 10
 """Bytes of answers after which a wake-up sends before it goes on."""
+TURN = 512 << 10
+"""Bytes of answers after which a connection lets the others have their turn."""
 MAX_IOV = 1024
 """Buffers of one sendmsg: IOV_MAX of Linux."""
 WRITE_BUDGET = 128 << 20

@@ -14,6 +14,7 @@ from isadmin.userspace.connection import Connection
 from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.login import Authority, LoginMachine
 from isadmin.userspace.iscsi.text import TargetRecord
+from isadmin.userspace.loop import EventLoop
 
 if TYPE_CHECKING:
     from isadmin.userspace.commands import Task
@@ -48,7 +49,7 @@ class Host(Protocol):
 class Server:
     """What all connections share: buffers, the thread pool, the clock, the budget for write data."""
 
-    def __init__(self, host: Host, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, host: Host, loop: EventLoop) -> None:
         self.host = host
         self.loop = loop
         self.buffer = bytearray(limits.RECEIVE_BUFFER)

@@ -119,5 +119,7 @@ def count(path: LunPath, commands: int, read_bytes: int, write_bytes: int) -> No
     """Add a run of plain commands to the counters."""
     for counters in (path.counters, path.unit.counters):
         counters.num_cmds += commands
-        counters.read_bytes += read_bytes
-        counters.write_bytes += write_bytes
+        if read_bytes:
+            counters.read_bytes += read_bytes
+        if write_bytes:
+            counters.write_bytes += write_bytes

@@ -22,10 +22,11 @@ from isadmin.userspace.fullfeature import FullFeature
 from isadmin.userspace.iscsi.chap import ChallengeLedger, ChapSecrets
 from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.errors import LoginError
-from isadmin.userspace.iscsi.keys import KEYS, Kind
+from isadmin.userspace.iscsi.keys import KEYS, Kind, OurSide
 from isadmin.userspace.iscsi.login import Grant, Identity, LoginMachine
 from isadmin.userspace.iscsi.session import Session
 from isadmin.userspace.iscsi.text import TargetRecord
+from isadmin.userspace.loop import EventLoop, running
 from isadmin.userspace.model import (
     Credentials,
     Device,
@@ -62,10 +63,8 @@ class Target:
     clock: seconds since the target came up, for last_fail_time (default: since this object was made).
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop | None = None, clock: Callable[[], float] | None = None
-    ) -> None:
-        self.loop = loop if loop is not None else asyncio.get_running_loop()
+    def __init__(self, loop: EventLoop | None = None, clock: Callable[[], float] | None = None) -> None:
+        self.loop = loop if loop is not None else running()
         self.challenges = ChallengeLedger()
         self.server = Server(self, self.loop)
         self.portals = Portals(self.server.accept, self.loop.add_reader, self.loop.remove_reader)
@@ -77,7 +76,7 @@ class Target:
         self._lun_counters: dict[Lun, Counters] = {}
         self._mapped_counters: dict[MappedLun, Counters] = {}
         self._login_counters: dict[TargetNode, LoginCounters] = {}
-        self._values: dict[Tpg, dict[str, str]] = {}
+        self._values: dict[Tpg, OurSide] = {}
         """What param/* says to a login, worked out once."""
         self._cut_off: set[tuple[str, bytes, Tpg]] = set()
         """Initiator ports whose session ended without a logout: the next one hears I_T NEXUS LOSS."""
@@ -365,10 +364,10 @@ class Target:
             inherited=inherited,
         )
 
-    def _values_of(self, tpg: Tpg) -> dict[str, str]:
+    def _values_of(self, tpg: Tpg) -> OurSide:
         values = self._values.get(tpg)
         if values is None:
-            values = self._values[tpg] = _values(tpg)
+            values = self._values[tpg] = OurSide(_values(tpg))
         return values
 
     def _identify_discovery(self, listener: Listener, identity: Identity) -> Grant:
@@ -380,7 +379,7 @@ class Target:
         if not secrets and not required:
             acls = [portal.tpg.acls.get(identity.initiator) for portal in listener.portals]
             secrets = tuple(dict.fromkeys(s for acl in acls if acl is not None for s in _secrets(acl.auth)))
-        return Grant(tpgt=0, values={}, auth_required=required, secrets=secrets)
+        return Grant(tpgt=0, values=_DISCOVERY_SIDE, auth_required=required, secrets=secrets)
 
     def _session(self, identity: Identity, tpg: Tpg) -> ActiveSession | None:
         for active in self._of(tpg):
@@ -557,6 +556,10 @@ _FAILURES: dict[LoginStatus, tuple[int, str]] = {
     LoginStatus.INITIATOR_ERROR: (6, "negotiate_fails"),
 }
 """Failure types of the iSCSI MIB (RFC 4544, iscsiTgtLastFailureType) as LIO counts them; 2 is "other"."""
+
+
+_DISCOVERY_SIDE = OurSide({})
+"""What we say to discovery sessions: the keys' defaults."""
 
 
 class PortalAuthority:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from isadmin.userspace import model
+from isadmin.userspace.loop import EventLoop
 from isadmin.userspace.target import Target
 from tests.initiator import Initiator
 
@@ -55,7 +56,7 @@ class Rig:
     """The running target, and the hands that configure it."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = EventLoop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self.target: Target = self.call(lambda: Target(self.loop))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, Flag, auto
+from typing import TypeAlias
 
 from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.errors import LoginError
@@ -18,6 +19,10 @@ from isadmin.userspace.iscsi.text import parse_number
 NOT_UNDERSTOOD = "NotUnderstood"
 REJECT = "Reject"
 IRRELEVANT = "Irrelevant"
+_NO_VALUES = frozenset((NOT_UNDERSTOOD, IRRELEVANT, REJECT))
+
+MAX_ANSWERS = 256
+"""Answers that OurSide remembers."""
 
 
 class Kind(Enum):
@@ -147,6 +152,7 @@ class Parameters:
 
 
 _ATTRIBUTE = {
+    "MaxRecvDataSegmentLength": "max_xmit_data_segment_length",
     "HeaderDigest": "header_digest",
     "DataDigest": "data_digest",
     "MaxConnections": "max_connections",
@@ -183,17 +189,98 @@ def shown(parameters: Parameters) -> dict[str, str]:
     return {name: str(int(getattr(parameters, _ATTRIBUTE[name]))) for name in SHOWN}
 
 
+Answer: TypeAlias = tuple[str | None, int | None]
+"""The text that goes back, if any, and the result for Parameters, if any."""
+
+
+class OurSide:
+    """Our side of negotiations: our value texts by key (a TPG's param/*), read once, and the answers to what
+    initiators offer, worked out once each. A key that is missing or unusable counts as its default."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self._answers: dict[tuple[str, str], Answer] = {}
+        self.max_recv_data_segment_length = self._number("MaxRecvDataSegmentLength")
+
+    def answer(self, key: Key, value: str) -> Answer:
+        """What comes of an initiator's value, whatever else was said before."""
+        found = self._answers.get((key.name, value))
+        if found is None:
+            if len(self._answers) >= MAX_ANSWERS:
+                self._answers.clear()
+            found = self._answers[key.name, value] = _ANSWER[key.kind](self, key, value)
+        return found
+
+    def _text(self, name: str) -> str:
+        return self._values.get(name, "").strip() or KEYS[name].default
+
+    def _number(self, name: str) -> int:
+        if name == "ErrorRecoveryLevel":
+            return SUPPORTED_LEVEL
+        key = KEYS[name]
+        try:
+            number = parse_number(self._text(name))
+        except ValueError:
+            number = parse_number(key.default)
+        return min(max(number, key.low), key.high)
+
+    def _to_number(self, key: Key, value: str) -> Answer:
+        try:
+            number = parse_number(value)
+        except ValueError:
+            return REJECT, None
+        if not key.low <= number <= key.high:
+            return REJECT, None
+        result = key.result(number, self._number(key.name))
+        return str(result), result
+
+    def _to_boolean(self, key: Key, value: str) -> Answer:
+        if value not in ("Yes", "No"):
+            return REJECT, None
+        result = bool(key.result(value == "Yes", self._text(key.name) == "Yes"))
+        return "Yes" if result else "No", result
+
+    def _to_list(self, key: Key, value: str) -> Answer:
+        ours = [item.strip() for item in self._text(key.name).split(",")]
+        for item in value.split(","):
+            if item in ours and item in key.choices:
+                return item, item != "None"
+        return REJECT, None
+
+    def _to_declared_number(self, key: Key, value: str) -> Answer:
+        try:
+            number = parse_number(value)
+        except ValueError:
+            return REJECT, None
+        if not key.low <= number <= key.high:
+            return REJECT, None
+        limit = self._values.get("MaxXmitDataSegmentLength", "").strip()
+        return None, min(number, max(int(limit), 512)) if limit else number
+
+    def _to_obsolete(self, key: Key, value: str) -> Answer:
+        del value
+        return key.default, None
+
+
+_ANSWER: dict[Kind, Callable[[OurSide, Key, str], Answer]] = {
+    Kind.NUMBER: OurSide._to_number,
+    Kind.BOOLEAN: OurSide._to_boolean,
+    Kind.LIST: OurSide._to_list,
+    Kind.DECLARED_NUMBER: OurSide._to_declared_number,
+    Kind.OBSOLETE: OurSide._to_obsolete,
+}
+
+
 class Negotiator:
     """One connection's negotiation of operational keys, as the responder.
 
-    ours: our side's value texts by key (a TPG's param/*); a key that is missing or unusable counts as its
-    default. discovery: whether keys of normal sessions are irrelevant. leading: whether this is the session's
-    first connection; on a later one `inherited` holds the session's results.
+    discovery: whether keys of normal sessions are irrelevant. leading: whether this is the session's first
+    connection; on a later one `inherited` holds the session's results.
     """
 
     def __init__(
         self,
-        ours: Mapping[str, str],
+        ours: OurSide,
         *,
         discovery: bool,
         leading: bool = True,
@@ -208,21 +295,8 @@ class Negotiator:
             for name, attribute in _ATTRIBUTE.items():
                 if KEYS[name].leading:
                     setattr(self.parameters, attribute, getattr(inherited, attribute))
-        self.parameters.max_recv_data_segment_length = self._our_number("MaxRecvDataSegmentLength")
+        self.parameters.max_recv_data_segment_length = ours.max_recv_data_segment_length
         self._declared = False
-
-    def _our_text(self, name: str) -> str:
-        return self._ours.get(name, "").strip() or KEYS[name].default
-
-    def _our_number(self, name: str) -> int:
-        if name == "ErrorRecoveryLevel":
-            return SUPPORTED_LEVEL
-        key = KEYS[name]
-        try:
-            number = parse_number(self._our_text(name))
-        except ValueError:
-            number = parse_number(key.default)
-        return min(max(number, key.low), key.high)
 
     def declarations(self) -> list[tuple[str, str]]:
         """What we declare of ourselves, once: the first call has it, later ones are empty."""
@@ -244,71 +318,20 @@ class Negotiator:
         self._seen.add(name)
         if not key.offered or (key.leading and not self._leading):
             raise LoginError(LoginStatus.INITIATOR_ERROR, f"{name} is not for the initiator to send here")
-        if key.kind is Kind.DECLARED_TEXT or value in (NOT_UNDERSTOOD, IRRELEVANT, REJECT):
+        if key.kind is Kind.DECLARED_TEXT or value in _NO_VALUES:
             return None
         if self._discovery and key.normal_only:
             return IRRELEVANT
-        return _ANSWER[key.kind](self, key, value)
-
-    def _number(self, key: Key, value: str) -> str:
-        try:
-            number = parse_number(value)
-        except ValueError:
-            return REJECT
-        if not key.low <= number <= key.high:
-            return REJECT
-        result = key.result(number, self._our_number(key.name))
-        if key.name == "FirstBurstLength":
-            # Section 13.14: it must not exceed MaxBurstLength.
-            result = min(result, self.parameters.max_burst_length)
-        self._store(key.name, result)
-        return str(result)
-
-    def _boolean(self, key: Key, value: str) -> str:
-        if value not in ("Yes", "No"):
-            return REJECT
-        result = key.result(value == "Yes", self._our_text(key.name) == "Yes")
-        self._store(key.name, bool(result))
-        return "Yes" if result else "No"
-
-    def _list(self, key: Key, value: str) -> str:
-        ours = [item.strip() for item in self._our_text(key.name).split(",")]
-        for item in value.split(","):
-            if item in ours and item in key.choices:
-                if key.name in _ATTRIBUTE:
-                    self._store(key.name, item != "None")
-                return item
-        return REJECT
-
-    def _declared_number(self, key: Key, value: str) -> str | None:
-        try:
-            number = parse_number(value)
-        except ValueError:
-            return REJECT
-        if not key.low <= number <= key.high:
-            return REJECT
-        limit = self._ours.get("MaxXmitDataSegmentLength", "").strip()
-        self.parameters.max_xmit_data_segment_length = min(number, max(int(limit), 512)) if limit else number
-        return None
-
-    def _obsolete(self, key: Key, value: str) -> str:
-        del value
-        return key.default
-
-    def _store(self, name: str, result: int | bool) -> None:
+        answer, result = self._ours.answer(key, value)
         attribute = _ATTRIBUTE.get(name)
-        if attribute is not None:
+        if attribute is not None and result is not None:
+            if name == "FirstBurstLength":
+                # Section 13.14: it must not exceed MaxBurstLength.
+                result = min(result, self.parameters.max_burst_length)
+                answer = str(result)
             setattr(self.parameters, attribute, result)
+        return answer
 
     def finish(self) -> Parameters:
         """The results."""
         return self.parameters
-
-
-_ANSWER: dict[Kind, Callable[[Negotiator, Key, str], str | None]] = {
-    Kind.NUMBER: Negotiator._number,
-    Kind.BOOLEAN: Negotiator._boolean,
-    Kind.LIST: Negotiator._list,
-    Kind.DECLARED_NUMBER: Negotiator._declared_number,
-    Kind.OBSOLETE: Negotiator._obsolete,
-}

@@ -8,14 +8,13 @@ Authority.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from isadmin.userspace.iscsi.chap import ChallengeLedger, Chap, ChapSecrets
 from isadmin.userspace.iscsi.codes import LoginStatus, Stage
 from isadmin.userspace.iscsi.errors import LoginError, ProtocolError
-from isadmin.userspace.iscsi.keys import Negotiator, Parameters
+from isadmin.userspace.iscsi.keys import Negotiator, OurSide, Parameters
 from isadmin.userspace.iscsi.pdu import LoginRequest, LoginResponse
 from isadmin.userspace.iscsi.text import MAX_TEXT, format_pairs, parse_pairs
 
@@ -57,7 +56,7 @@ class Grant:
 
     tpgt: int
     """Target portal group tag; unused in discovery."""
-    values: Mapping[str, str]
+    values: OurSide
     """Our side's operational keys (param/*)."""
     auth_required: bool
     """AuthMethod=None is not good enough."""

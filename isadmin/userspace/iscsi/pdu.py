@@ -3,7 +3,7 @@
 Every PDU is one small class whose annotations say where each field lies (RFC 7143 section 11): encoding and
 decoding are made from them. `decode` looks the class up by opcode; `frame` finds the next whole PDU in a
 buffer. The PDUs of SCSI commands and their data do not become objects in the full-feature phase:
-connection.py and commands.py pack and unpack them with the layouts right below.
+commands.py packs and unpacks them with the layouts right below, fastpath.py with its own.
 """
 
 from __future__ import annotations
@@ -48,13 +48,9 @@ from isadmin.userspace.iscsi.layout import (
     Word44,
 )
 
-COMMAND = Struct(">BBHIQIIIIBBQIH")
-"""A SCSI Command BHS with its CDB opened: opcode, flags, reserved, AHS length << 24 | data length, LUN,
-initiator task tag, expected data transfer length, CmdSN, ExpStatSN, CDB bytes 0, 1, 2-9, 10-13, 14-15.
-Bytes 2-9 are a 16-byte CDB's LBA, and LBA << 32 | group << 24 | length << 8 | control of a 10-byte one."""
-
 SCSI_COMMAND = Struct(">BBHIQIIII16s")
-"""The same with the CDB in one piece."""
+"""opcode, flags, reserved, AHS length << 24 | data length, LUN, initiator task tag, expected data transfer
+length, CmdSN, ExpStatSN, CDB."""
 
 DATA_IN = Struct(">IIQIIIIIIII")
 """opcode, flags and status; data length; LUN; ITT; TTT; StatSN; ExpCmdSN; MaxCmdSN; DataSN; buffer offset;

@@ -17,23 +17,24 @@ MAX_TEXT = 65536
 
 def parse_pairs(data: bytes) -> list[tuple[str, str]]:
     """The pairs of a whole text in their order. ProtocolError when it is not key=value."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise ProtocolError("a text segment that is not UTF-8") from None
     pairs = []
-    for item in data.split(b"\0"):
+    for item in text.split("\0"):
         if not item:
             continue
-        key, separator, value = item.partition(b"=")
-        if not separator or not key or len(key) > MAX_KEY:
+        key, separator, value = item.partition("=")
+        if not separator or not key or len(key) > MAX_KEY or not key.isascii():
             raise ProtocolError("a text segment that is not key=value")
-        try:
-            pairs.append((key.decode("ascii"), value.decode()))
-        except UnicodeDecodeError:
-            raise ProtocolError("a text segment that is not UTF-8") from None
+        pairs.append((key, value))
     return pairs
 
 
 def format_pairs(pairs: Iterable[tuple[str, str]]) -> bytes:
     """The wire form of pairs."""
-    return b"".join(f"{key}={value}\0".encode() for key, value in pairs)
+    return "".join([f"{key}={value}\0" for key, value in pairs]).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isadmin.userspace.iscsi.errors import LoginError
-from isadmin.userspace.iscsi.keys import KEYS, Kind, Negotiator, Parameters, Use, shown
+from isadmin.userspace.iscsi.keys import KEYS, Kind, Negotiator, OurSide, Parameters, Use, shown
 
 OURS = {
     "HeaderDigest": "CRC32C,None",
@@ -29,7 +29,7 @@ OURS = {
 
 
 def negotiator(ours: dict[str, str] | None = None, *, discovery: bool = False) -> Negotiator:
-    return Negotiator({**OURS, **(ours or {})}, discovery=discovery)
+    return Negotiator(OurSide({**OURS, **(ours or {})}), discovery=discovery)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_irrelevant_in_discovery(key: str) -> None:
 
 def test_a_later_connection_takes_over_the_sessions_results() -> None:
     first = Parameters(max_burst_length=4096, initial_r2t=False, header_digest=True)
-    side = Negotiator(OURS, discovery=False, leading=False, inherited=first)
+    side = Negotiator(OurSide(OURS), discovery=False, leading=False, inherited=first)
     assert side.receive("HeaderDigest", "None") == "None"
     found = side.finish()
     assert (found.max_burst_length, found.initial_r2t, found.header_digest) == (4096, False, False)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from isadmin.userspace.iscsi.chap import ChallengeLedger, ChapSecrets
 from isadmin.userspace.iscsi.codes import LoginStatus, Stage
 from isadmin.userspace.iscsi.errors import LoginError
+from isadmin.userspace.iscsi.keys import OurSide
 from isadmin.userspace.iscsi.login import TRANSITS, Grant, Identity, LoginMachine
 from isadmin.userspace.iscsi.pdu import LoginRequest, LoginResponse
 from isadmin.userspace.iscsi.text import format_pairs, parse_pairs
@@ -26,7 +27,7 @@ class Targets:
     def __init__(self, **grant: object) -> None:
         self.challenges = ChallengeLedger()
         self.grant = Grant(
-            **{"tpgt": 3, "values": {}, "auth_required": False, "target_alias": "disks", **grant}
+            **{"tpgt": 3, "values": OurSide({}), "auth_required": False, "target_alias": "disks", **grant}
         )  # type: ignore[arg-type]
         self.asked: list[Identity] = []
         self.established = 0

@@ -1,0 +1,124 @@
+"""The event loop: asyncio's, with a short way for the sockets that carry data.
+
+asyncio spends some microseconds on every event: a handle, a queue, a context. `EventLoop.watch` leaves them
+out: select() calls the handlers of watched descriptors itself, and comes back to asyncio only when there is
+something for asyncio to do. Watched descriptors are in an epoll of their own, which also watches asyncio's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import select
+import selectors
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from time import monotonic
+from typing import Any, TypeVar, TypeVarTuple
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+log = logging.getLogger("isadmin.userspace")
+
+INPUT = select.EPOLLIN
+OUTPUT = select.EPOLLOUT
+
+_MOST = 256
+"""Events of one look."""
+
+
+class _Selector(selectors.EpollSelector):
+    """asyncio's selector, which serves watched descriptors while asyncio waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.handlers: dict[int, Callable[[], None]] = {}
+        self.interrupted = False
+        """asyncio has got something to do since select() was called."""
+        self.epoll = select.epoll()
+        self._asyncio = self.fileno()
+        self.epoll.register(self._asyncio, INPUT)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        poll, handlers = self.epoll.poll, self.handlers
+        deadline = None if timeout is None else monotonic() + timeout
+        self.interrupted = False
+        while True:
+            ours = False
+            for descriptor, _ in poll(timeout, _MOST):
+                handler = handlers.get(descriptor)
+                if handler is not None:
+                    try:
+                        handler()
+                    except Exception:
+                        log.exception("an error of our own in the handler of a descriptor")
+                elif descriptor == self._asyncio:
+                    ours = True
+            if ours:
+                return super().select(0)
+            if self.interrupted:
+                return []
+            if deadline is not None:
+                timeout = deadline - monotonic()
+                if timeout <= 0:
+                    return []
+
+    def close(self) -> None:
+        self.epoll.close()
+        super().close()
+
+
+class EventLoop(asyncio.SelectorEventLoop):
+    """A loop that calls the handlers of watched descriptors at once."""
+
+    def __init__(self) -> None:
+        self._direct = _Selector()
+        super().__init__(self._direct)
+
+    def watch(self, descriptor: int, events: int, handler: Callable[[], None]) -> None:
+        """From now on call `handler` whenever INPUT or OUTPUT is possible without waiting, or the descriptor
+        is in error; in place of what was watched there before."""
+        known = descriptor in self._direct.handlers
+        self._direct.handlers[descriptor] = handler
+        if known:
+            self._direct.epoll.modify(descriptor, events)
+        else:
+            self._direct.epoll.register(descriptor, events)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Call no handler any more. Do this before the descriptor is closed."""
+        if self._direct.handlers.pop(descriptor, None) is not None:
+            self._direct.epoll.unregister(descriptor)
+
+    # What is scheduled by a handler must not wait for the end of select().
+
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        self._direct.interrupted = True
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        self._direct.interrupted = True
+        return super().call_at(when, callback, *args, context=context)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """asyncio.run, on a loop of this kind."""
+    with asyncio.Runner(loop_factory=EventLoop) as runner:
+        return runner.run(main)
+
+
+def running() -> EventLoop:
+    """The loop that runs in this thread. TypeError when it is none of ours."""
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, EventLoop):
+        raise TypeError(f"the target needs an {EventLoop.__name__}")
+    return loop

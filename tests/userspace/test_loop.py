@@ -1,0 +1,171 @@
+"""The loop's short way: watched descriptors, beside everything asyncio does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from isadmin.userspace.loop import INPUT, OUTPUT, EventLoop, run, running
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        yield ours, theirs
+
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+def test_handler_is_called_for_each_input_until_unwatched(pair: Pair) -> None:
+    ours, theirs = pair
+
+    async def main() -> list[bytes]:
+        got: list[bytes] = []
+        three = asyncio.Event()
+
+        def readable() -> None:
+            got.append(ours.recv(1))
+            if len(got) == 3:
+                running().unwatch(ours.fileno())
+                three.set()
+
+        running().watch(ours.fileno(), INPUT, readable)
+        theirs.send(b"abcd")
+        await three.wait()
+        await asyncio.sleep(0)
+        return got
+
+    assert run(main()) == [b"a", b"b", b"c"]
+    assert ours.recv(9) == b"d"
+
+
+def test_what_a_handler_schedules_runs_without_further_events(pair: Pair) -> None:
+    ours, theirs = pair
+
+    async def main() -> str:
+        loop = running()
+        done = loop.create_future()
+
+        def readable() -> None:
+            ours.recv(9)
+            loop.call_soon(lambda: loop.call_later(0.001, done.set_result, "done"))
+
+        loop.watch(ours.fileno(), INPUT, readable)
+        theirs.send(b"x")
+        answer = await done
+        loop.unwatch(ours.fileno())
+        return str(answer)
+
+    assert run(main()) == "done"
+
+
+def test_timers_and_other_descriptors_get_their_turn_beside_a_busy_one(pair: Pair) -> None:
+    ours, _ = pair
+    reading, writing = os.pipe()
+
+    async def main() -> list[str]:
+        loop = running()
+        seen: list[str] = []
+        both = asyncio.Event()
+
+        def note(what: str) -> None:
+            seen.append(what)
+            if len(seen) == 2:
+                both.set()
+
+        def piped() -> None:
+            os.read(reading, 1)
+            note("pipe")
+
+        # A socket that can always be written to: its handler is called without end.
+        loop.watch(ours.fileno(), OUTPUT, lambda: None)
+        loop.add_reader(reading, piped)
+        loop.call_later(0.01, note, "timer")
+        os.write(writing, b"x")
+        await both.wait()
+        loop.unwatch(ours.fileno())
+        loop.remove_reader(reading)
+        return seen
+
+    try:
+        assert sorted(run(main())) == ["pipe", "timer"]
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_watching_anew_replaces_events_and_handler(pair: Pair) -> None:
+    ours, theirs = pair
+
+    async def main() -> str:
+        loop = running()
+        done = loop.create_future()
+        loop.watch(ours.fileno(), INPUT, lambda: done.set_result("input"))
+        loop.watch(ours.fileno(), OUTPUT, lambda: done.done() or done.set_result("output"))
+        theirs.send(b"x")
+        answer = await done
+        loop.unwatch(ours.fileno())
+        return str(answer)
+
+    assert run(main()) == "output"
+
+
+def test_error_of_a_handler_is_logged_and_ends_nothing(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+    ours, theirs = pair
+
+    async def main() -> int:
+        loop = running()
+        calls = 0
+        twice = asyncio.Event()
+
+        def readable() -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                raise ZeroDivisionError
+            ours.recv(9)
+            twice.set()
+
+        loop.watch(ours.fileno(), INPUT, readable)
+        theirs.send(b"x")
+        await twice.wait()
+        loop.unwatch(ours.fileno())
+        return calls
+
+    with caplog.at_level(logging.ERROR):
+        assert run(main()) == 2
+    assert "error of our own" in caplog.text
+
+
+def test_closed_peer_wakes_the_handler(pair: Pair) -> None:
+    ours, theirs = pair
+
+    async def main() -> bytes:
+        loop = running()
+        done = loop.create_future()
+
+        def readable() -> None:
+            loop.unwatch(ours.fileno())
+            done.set_result(ours.recv(9))
+
+        loop.watch(ours.fileno(), INPUT, readable)
+        theirs.close()
+        return bytes(await done)
+
+    assert run(main()) == b""
+
+
+def test_another_kind_of_loop_is_refused() -> None:
+    async def main() -> EventLoop:
+        return running()
+
+    with pytest.raises(TypeError, match="EventLoop"):
+        asyncio.run(main())
