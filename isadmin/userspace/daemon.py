@@ -26,7 +26,7 @@ from pathlib import Path
 
 from isadmin import __version__
 from isadmin.errors import IsadminError, NoFileError, PartlyRestoredError, RefusedFileError
-from isadmin.userspace import control, mounts, namespace
+from isadmin.userspace import control, loop, mounts, namespace
 from isadmin.userspace.configfs.fuse import Mount
 from isadmin.userspace.configfs.links import Resolver
 from isadmin.userspace.configfs.tree import Tree
@@ -271,7 +271,7 @@ def run(*, empty: bool, report: int | None = None) -> int:
         async def life() -> None:
             await Daemon(runtime, state, empty=empty).run(report)
 
-        asyncio.run(life())
+        loop.run(life())
     except IsadminError as error:
         if report is None:
             raise
