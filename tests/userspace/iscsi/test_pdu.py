@@ -211,18 +211,3 @@ def test_any_bytes_are_a_pdu_or_a_protocol_error(data: bytes, header: bool, segm
             decode(data[:48], data[found.data : found.data_end]).encode()
     except ProtocolError:
         pass
-
-
-def test_the_command_layout_opens_both_lengths_of_cdb() -> None:
-    ten = bytes.fromhex("2a00 01020304 00 0506 00".replace(" ", ""))
-    sixteen = bytes.fromhex("8a00 0102030405060708 090a0b0c 00 00".replace(" ", ""))
-    header = pdus.ScsiCommand(0xA1, 0, 1, 2, 3, 4, ten.ljust(16, b"\0")).header()
-    fields = pdus.COMMAND.unpack(header)
-    assert (fields[9], fields[10], fields[11] >> 32, fields[11] >> 8 & 0xFFFF) == (
-        0x2A,
-        0,
-        0x01020304,
-        0x0506,
-    )
-    fields = pdus.COMMAND.unpack(pdus.ScsiCommand(0xA1, 0, 1, 2, 3, 4, sixteen).header())
-    assert fields[9:] == (0x8A, 0, 0x0102030405060708, 0x090A0B0C, 0)

@@ -1,0 +1,147 @@
+"""The loop of plain READs and WRITEs: it answers as the long way does, and leaves all that is odd to it."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from isadmin.userspace import limits
+from tests.initiator import Initiator
+from tests.userspace.rig import Rig
+
+SIZE = 4 << 20
+BLOCKS = SIZE // 512
+SIMPLE, ORDERED = 1, 2
+"""Task attributes: a command with the second one goes the long way."""
+
+
+def ten(opcode: int, lba: int, blocks: int, *, flags: int = 0, group: int = 0, control: int = 0) -> bytes:
+    return struct.pack(">BBIBHB", opcode, flags, lba, group, blocks, control)
+
+
+def sixteen(opcode: int, lba: int, blocks: int, *, flags: int = 0, group: int = 0, control: int = 0) -> bytes:
+    return struct.pack(">BBQIBB", opcode, flags, lba, blocks, group, control)
+
+
+READS = [
+    ten(0x28, 5, 3),
+    ten(0x28, BLOCKS - 3, 3),
+    ten(0x28, BLOCKS - 2, 3),
+    ten(0x28, 5, 0),
+    ten(0x28, 5, 3, group=1),
+    ten(0x28, 5, 3, control=4),
+    ten(0x28, 5, 3, flags=0x20),
+    ten(0x28, 5, 3, flags=1),
+    sixteen(0x88, 5, 3),
+    sixteen(0x88, BLOCKS, 3),
+    sixteen(0x88, 1 << 63, 3),
+    sixteen(0x88, 5, 3, group=1),
+    sixteen(0x88, 5, 3, control=4),
+    sixteen(0x88, 5, 0),
+    ten(0x28, 5, 2),
+    ten(0x28, 5, 4),
+    ten(0x2B, 5, 3),
+]
+
+
+@pytest.fixture
+def disk(rig: Rig) -> Iterator[Initiator]:
+    with rig.login(rig.serve(rig.ramdisk(SIZE))) as initiator:
+        initiator.ready()
+        initiator.write(0, os.urandom(SIZE // 16))
+        yield initiator
+
+
+@pytest.mark.parametrize("cdb", READS, ids=lambda cdb: cdb.hex())
+def test_reads_end_as_they_do_the_long_way(disk: Initiator, cdb: bytes) -> None:
+    replies = []
+    for attribute in (SIMPLE, ORDERED):
+        reply = disk.finish(disk.send_command(cdb, expected_in=3 * 512, attribute=attribute))
+        replies.append((reply.status, reply.data, reply.sense, reply.flags & 0x06, reply.residual))
+    assert replies[0] == replies[1]
+
+
+@pytest.mark.parametrize(
+    "cdb",
+    [bytes((cdb[0] | 2,)) + cdb[1:] for cdb in READS if cdb[0] in (0x28, 0x88)],
+    ids=lambda cdb: cdb.hex(),
+)
+def test_writes_end_as_they_do_the_long_way(disk: Initiator, cdb: bytes) -> None:
+    outcomes = []
+    for attribute in (SIMPLE, ORDERED):
+        disk.write(0, bytes(16 * 512))
+        data = bytes(range(256)) * 6
+        itt = disk.send_command(cdb, data_out=data, immediate_data=data, attribute=attribute)
+        reply = disk.finish(itt, data)
+        outcomes.append(
+            (reply.status, reply.sense, reply.flags & 0x06, reply.residual, disk.read(0, 16).data)
+        )
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_protected_unit_refuses_plain_writes(rig: Rig) -> None:
+    with rig.login(rig.serve(rig.ramdisk(SIZE), demo_mode_write_protect=1)) as initiator:
+        initiator.ready()
+        data = bytes(512)
+        itt = initiator.send_command(ten(0x2A, 0, 1), data_out=data, immediate_data=data)
+        reply = initiator.finish(itt, data)
+        assert (reply.status, reply.key) == (2, 7)
+
+
+@pytest.mark.parametrize("flush_at", [1, 10_000, limits.FLUSH_AT])
+def test_turns_keep_every_answer_in_order(
+    disk: Initiator, monkeypatch: pytest.MonkeyPatch, flush_at: int
+) -> None:
+    """However early a connection has to let others in, nothing is lost or late for good."""
+    monkeypatch.setattr(limits, "FLUSH_AT", flush_at)
+    monkeypatch.setattr(limits, "TURN", 5000)
+    whole = disk.read(0, 64 * 8).data
+    tags = [disk.send_command(ten(0x28, 8 * n, 8), expected_in=4096) for n in range(60)]
+    for number, itt in enumerate(tags):
+        pdu = disk.receive()
+        assert pdu.itt == itt
+        assert pdu.data == whole[4096 * number : 4096 * (number + 1)]
+    assert disk.nop(b"x").data == b"x"
+
+
+def test_a_long_read_is_sent_in_turns(disk: Initiator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TURN", 3000)
+    data = os.urandom(1 << 20)
+    for start in range(0, len(data), 1 << 18):
+        disk.write(start // 512, data[start : start + (1 << 18)])
+    reply = disk.finish(disk.send_command(ten(0x28, 0, 2048), expected_in=len(data)))
+    assert reply.data == data
+
+
+def test_two_initiators_with_turns_each_get_their_own(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that have to wait lie in an arena that the next connection must not use."""
+    monkeypatch.setattr(limits, "TURN", 20_000)
+    tpg = rig.serve(rig.ramdisk(SIZE))
+    with rig.login(tpg) as one, rig.login(tpg, name="iqn.2003-01.org.test:other") as other:
+        for initiator in (one, other):
+            initiator.ready()
+        data = os.urandom(1 << 20)
+        for start in range(0, len(data), 1 << 18):
+            one.write(start // 512, data[start : start + (1 << 18)])
+        pending = [
+            (initiator, initiator.send_command(ten(0x28, lba, 256), expected_in=256 * 512), lba)
+            for lba in range(0, 1024, 128)
+            for initiator in (one, other)
+        ]
+        for initiator, itt, lba in pending:
+            assert initiator.finish(itt).data == data[lba * 512 : (lba + 256) * 512]
+
+
+def test_commands_after_one_that_waits_keep_their_tags_apart(rig: Rig) -> None:
+    """A tag in use is refused in the loop as everywhere (RFC 7143 section 11.3.1's unique task tags)."""
+    tpg = rig.serve(rig.ramdisk(SIZE))
+    with rig.login(tpg, keys={"ImmediateData": "No", "InitialR2T": "Yes"}) as initiator:
+        initiator.ready()
+        itt = initiator.send_command(ten(0x2A, 0, 1), data_out=bytes(512))
+        assert initiator.receive().opcode == 0x31
+        initiator.send_command(ten(0x28, 0, 1), expected_in=512, itt=itt)
+        pdu = initiator.receive()
+        assert (pdu.opcode, pdu.header[2]) == (0x3F, 0x07)
