@@ -6,7 +6,7 @@ Fibre Channel and InfiniBand names) is asked of rtslib when such hardware is the
 
 from __future__ import annotations
 
-from isadmin.light import pattern, record
+from isadmin.light import record
 from isadmin.lio import files
 
 TYPE_CHECKING = False
@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-_FREE_NAMES = pattern(r"iqn\.\d{4}-[01]\d\.[^ _]*\.[^ _]*$|naa\.[125c-f][0-9a-f]{15}$|eui\.[0-9a-f]{16}$")
+_HEX = frozenset("0123456789abcdef")
+
+
+def _is_free_name(wwn: str) -> bool:
+    """Whether wwn is written as rtslib wants it: iqn.YYYY-MM.AUTHORITY.REST, naa. and 16 digits whose first
+    tells the kind, or eui. and 16 digits."""
+    kind, _, rest = wwn.partition(".")
+    if kind == "iqn":
+        date, _, name = rest.partition(".")
+        year, dash, month = date.partition("-")
+        dated = len(year) == 4 and len(month) == 2 and (year + month).isdecimal() and month[0] in "01"
+        return bool(dash) and dated and "." in name and " " not in name and "_" not in name
+    digits = len(rest) == 16 and _HEX.issuperset(rest)
+    return digits and (kind == "eui" or (kind == "naa" and rest[0] in "125cdef"))
 
 
 @record(frozen=True, slots=True)
@@ -52,6 +65,9 @@ class Fabric:
 
     def rtslib(self) -> Any:
         """rtslib's object for this fabric."""
+        from isadmin.lio import library
+
+        library.load()
         from rtslib import FabricModule
 
         return FabricModule(self.name)
@@ -66,12 +82,13 @@ class Fabric:
 
     def is_valid(self, wwn: str) -> bool:
         """Whether wwn is a name for a target or an initiator of this fabric."""
-        if not self.hardware and wwn[:3] in self.wwn_types and _FREE_NAMES.match(wwn):
+        if not self.hardware and wwn[:3] in self.wwn_types and _is_free_name(wwn):
             return True
+        rtslib = self.rtslib()
         from rtslib.utils import RTSLibError
 
         try:
-            self.rtslib().to_normalized_wwn(wwn)
+            rtslib.to_normalized_wwn(wwn)
         except RTSLibError:
             return False
         return True

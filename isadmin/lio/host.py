@@ -100,17 +100,11 @@ class Host:
         )
 
     def prepare(self) -> None:
-        """Make rtslib work on this target, and load no kernel module for one that is not the kernel's."""
-        import rtslib.fabric
-        import rtslib.node
-        import rtslib.root
+        """Make this the target that rtslib works on, and load no kernel module for one that is not the
+        kernel's."""
+        from isadmin.lio import library
 
-        rtslib.node.CFSNode.configfs_dir = self._path
-        if not self.loads_modules():
-            for module in (rtslib.root, rtslib.fabric):
-                module.modprobe = _no_module
-            rtslib.root.mount_configfs = _no_mount
-        rtslib.root.RTSRoot._preferred_dbroot = self._dbroot()
+        library.use(self._path, self._dbroot(), modules=self.loads_modules())
 
     def _dbroot(self) -> str:
         """Where this target's reservations and ALUA metadata are, moved to its state if that can still be.
@@ -155,16 +149,6 @@ class Host:
         if self.kind == "userspace":
             return Path(self._runtime, os.path.basename(TARGETCLI_LOCK))
         return Path(TARGETCLI_LOCK) if self.kind == "kernel" else None
-
-
-def _no_module(name: str) -> None:
-    from rtslib.utils import RTSLibError
-
-    raise RTSLibError(f"this target does not have what the kernel module {name} offers")
-
-
-def _no_mount() -> None:
-    """The userspace target is mounted already."""
 
 
 def _filesystem_of(path: str) -> str:
@@ -268,6 +252,9 @@ def _remedy(kind: str) -> str:
 def rtslib_root(host: Host) -> Any:
     """rtslib's root object over this target."""
     host.prepare()
+    from isadmin.lio import library
+
+    library.load()
     from rtslib.root import RTSRoot
 
     return RTSRoot()

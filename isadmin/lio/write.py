@@ -21,7 +21,7 @@ from rtslib.utils import RTSLibError
 
 from isadmin.config import model
 from isadmin.errors import IsadminError, UsageError
-from isadmin.lio import files, rehearsal
+from isadmin.lio import files, library, rehearsal
 from isadmin.lio.explain import attempting, explain
 from isadmin.lio.exports import exports_of
 from isadmin.lio.fabrics import Fabric
@@ -42,6 +42,8 @@ from isadmin.lio.objects import (
     is_block_device,
     lowest_free,
 )
+
+library.load()
 
 MAX_MAPPED_LUN = 4294967295
 MAX_TPGT = 65535

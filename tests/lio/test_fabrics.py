@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rtslib.fabric import fabric_modules
+from rtslib.utils import RTSLibError
 
 from isadmin.lio.fabrics import FABRICS, Fabric, fabric
 
@@ -47,3 +50,18 @@ def test_names_in_configfs_are_rtslibs(entry: Fabric) -> None:
 )
 def test_valid_names(wwn: str, valid: bool) -> None:
     assert fabric("iscsi").is_valid(wwn) is valid
+
+
+@given(
+    wwn=st.from_regex(r"iqn\.[0-9]{3,5}-[0-2][0-9]\.[a-z0-9._: -]{0,12}", fullmatch=True)
+    | st.from_regex(r"(naa|eui|ib)\.[0-9a-g]{15,17}", fullmatch=True)
+    | st.text(max_size=20)
+)
+def test_valid_names_are_rtslibs(wwn: str) -> None:
+    """The short way for names as they are mostly written says what rtslib says."""
+    try:
+        fabric_modules["iscsi"]().to_normalized_wwn(wwn)
+        accepted = True
+    except RTSLibError:
+        accepted = False
+    assert fabric("iscsi").is_valid(wwn) is accepted
