@@ -1,30 +1,39 @@
 """`apply --confirm-within`: a change that is undone unless it is confirmed in time.
 
-What is to be undone is on the disk before the first change is made, and a process of its own waits for the
-time to pass: the end of the one that applied does not matter. If that one ends while it is applying, what it
-did is undone at once. `confirm` removes the file; the waiting process finds it gone, and ends.
+What is to be undone is on the disk before the first change is made. Two processes of their own wait for the
+time to pass, and watch each other: when one is killed, the other makes a new one. Whichever is first undoes
+the change, under the target's lock; `confirm` removes the file, and they end. The end of the process that
+applies does not matter; if it comes while it is applying, what it did is undone at once. If all of them are
+killed, the next command that changes the target finds the file, and undoes what is overdue before it begins.
 
-    python -m isadmin.shell.confirming CONFIGFS FILE DESCRIPTOR
+    python -m isadmin.shell.confirming HOST FILE APPLYING READY
 
-is the waiting process; DESCRIPTOR is a pipe that ends with the process that applies.
+is a waiting process. HOST is a host as JSON, APPLYING a socket that says "+" once all is applied and ends
+with the process that applies, READY a pipe that is told when both processes wait.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import select
+import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isadmin.config import generations, journal
+from isadmin.config.model import sort_key
 from isadmin.errors import IsadminError
 
 if TYPE_CHECKING:
     from isadmin.config.diff import Plan
     from isadmin.config.model import Flat
+    from isadmin.lio.host import Host
     from isadmin.shell.session import Session
 
 NAME = "unconfirmed"
@@ -32,60 +41,85 @@ POLL = 0.2
 """Seconds between two looks at whether the change is confirmed."""
 PATIENCE = 600.0
 """Seconds to wait for the lock when the time has come."""
+LONGEST_PAUSE = 60.0
+"""Seconds between two tries to undo what cannot be undone, at most."""
 
 
-def _directory(session: Session) -> Path:
-    if session.host.journal is None:
+def _directory(host: Host) -> Path:
+    if host.journal is None:
         raise IsadminError("This target has no place where unconfirmed changes could be noted")
-    return session.host.journal.parent / NAME
+    return host.journal.parent / NAME
 
 
-def _pending(directory: Path) -> Path | None:
-    entries = journal.newest(directory, 1)
+def pending(host: Host) -> Path | None:
+    """The file of the change that is not confirmed yet."""
+    entries = journal.newest(_directory(host), 1) if host.journal is not None else []
     return entries[0].file if entries else None
 
 
+def _facts(entry: journal.Entry) -> tuple[int, str]:
+    """(seconds to confirm within, life of the target)"""
+    facts = json.loads(entry.origin.command)
+    return int(facts["seconds"]), str(facts["life"])
+
+
+def _life(host: Host) -> str:
+    """Another text after each start of the target, which then is as it was saved."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    with suppress(OSError, ValueError, KeyError):
+        daemon = json.loads((host.runtime / "daemon.json").read_bytes())
+        if daemon["mount"] == str(host.path):
+            return f"{boot} {daemon['started']}"
+    return boot
+
+
+def _remaining(file: Path, seconds: int) -> float:
+    """The time left: it began when the file was last touched. Raises FileNotFoundError if it is gone."""
+    return file.stat().st_mtime + seconds - time.time()
+
+
+# The process that applies
+
+
 def begin(session: Session, plan: Plan, before: Flat, seconds: int) -> None:
-    """Before applying a plan: note what there is now, and start the process that waits.
+    """Before applying a plan: note what there is now, and start the processes that wait.
 
     Raises IsadminError if another change is unconfirmed, or if that cannot be done.
     """
-    directory = _directory(session)
-    if _pending(directory) is not None:
+    directory = _directory(session.host)
+    if pending(session.host) is not None:
         raise IsadminError(
             "An earlier change is not confirmed yet", "type `confirm`, or wait until it is undone"
         )
-    touched = plan.keys()
-    origin = generations.origin_now(f"{time.time() + seconds}")
+    facts = json.dumps({"seconds": seconds, "life": _life(session.host)})
     try:
-        journal.push(directory, origin, {key: before.get(key) for key in touched}, {})
-        file = _pending(directory)
+        touched = {key: before.get(key) for key in sorted(plan.keys(), key=sort_key)}
+        journal.push(directory, generations.origin_now(facts), touched, {})
+        file = pending(session.host)
         assert file is not None
-        _start(session, file)
+        _start(session.host, file)
     except OSError as error:
         raise IsadminError(
             f"Cannot note the change to undo: {error.strerror}", "nothing was changed"
         ) from error
 
 
-def _start(session: Session, file: Path) -> None:
-    reading, writing = os.pipe()
+def _start(host: Host, file: Path) -> None:
+    # The end that stays here closes with this process; `settled` says that all is applied.
+    ours, theirs = socket.socketpair()
     ready, tell = os.pipe()
-    # The end that stays here closes when this process ends; `settled` closes it when all is applied.
-    os.set_inheritable(reading, True)
-    os.set_inheritable(tell, True)
-    command = [sys.executable, "-m", "isadmin.shell.confirming", str(session.host.path), str(file)]
+    command = [sys.executable, "-m", "isadmin.shell.confirming", _described(host), str(file)]
     try:
         subprocess.Popen(
-            [*command, str(reading), str(tell)],
+            [*command, str(theirs.fileno()), str(tell)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=(reading, tell),
+            pass_fds=(theirs.fileno(), tell),
             start_new_session=True,
         )
     finally:
-        os.close(reading)
+        theirs.close()
         os.close(tell)
     try:
         if not select.select([ready], [], [], 30)[0] or not os.read(ready, 1):
@@ -93,76 +127,162 @@ def _start(session: Session, file: Path) -> None:
             raise IsadminError("The process that would undo the change did not start", "nothing was changed")
     finally:
         os.close(ready)
-    _writing.append(writing)
+    _applying.append(ours)
 
 
-_writing: list[int] = []
+_applying: list[socket.socket] = []
 
 
-def settled() -> None:
+def settled(session: Session) -> None:
     """All of the plan is applied: from now on only time undoes it."""
-    while _writing:
-        descriptor = _writing.pop()
-        os.write(descriptor, b"+")
-        os.close(descriptor)
+    file = pending(session.host)
+    if file is not None:
+        with suppress(OSError):
+            os.utime(file)
+    while _applying:
+        ours = _applying.pop()
+        with suppress(OSError):
+            ours.send(b"+")
+        ours.close()
 
 
 def called_off(session: Session) -> None:
     """Applying failed and was undone: there is nothing to confirm."""
-    file = _pending(_directory(session))
+    file = pending(session.host)
     if file is not None:
-        file.unlink(missing_ok=True)
-    settled()
+        _drop(file)
+    settled(session)
+
+
+def _drop(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    with suppress(OSError):
+        file.parent.rmdir()
+
+
+# Other commands
 
 
 def confirm(session: Session) -> None:
     """Keep the change. Raises IsadminError if there is none to confirm."""
-    file = _pending(_directory(session))
+    file = pending(session.host)
     if file is None:
         raise IsadminError("There is no change to confirm")
-    file.unlink()
+    _drop(file)
+
+
+def settle(session: Session) -> None:
+    """Undo what is overdue and has nobody left who does it; under the lock. Raises IsadminError."""
+    file = pending(session.host)
+    entry = None if file is None else journal.read(file)
+    if file is None or entry is None:
+        return
+    seconds, life = _facts(entry)
+    if life == _life(session.host) and _remaining(file, seconds) > 0:
+        return
+    if _take_back(session, file, entry):
+        session.warn(f"the change of {entry.origin.time} was not confirmed in time and is undone now")
+    else:
+        session.warn(f"the change of {entry.origin.time} was not confirmed, and ended with its target")
+
+
+# The processes that wait
+
+
+def _described(host: Host) -> str:
+    state = None if host.state is None else str(host.state)
+    return json.dumps([host.kind, str(host.path), state, str(host.runtime)])
+
+
+def _host_of(text: str) -> Host:
+    from isadmin.lio.host import Host
+
+    kind, path, state, runtime = json.loads(text)
+    return Host(kind, Path(path), None if state is None else Path(state), Path(runtime))
 
 
 def main(arguments: list[str]) -> int:
     """Wait, then undo. The exit status is for nobody."""
-    configfs, name, reading, tell = arguments
-    file = Path(name)
+    host, file = _host_of(arguments[0]), Path(arguments[1])
+    applying, ready = socket.socket(fileno=int(arguments[2])), int(arguments[3])
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     entry = journal.read(file)
     if entry is None:
         return 1
-    os.write(int(tell), b"!")
-    os.close(int(tell))
-    deadline = float(entry.origin.command)
-    applying: list[int] = [int(reading)]
-    while time.time() < deadline and file.exists():
-        if applying and select.select(applying, [], [], POLL)[0]:
-            if not os.read(applying[0], 1):
-                break
-            applying.clear()
-        elif not applying:
-            time.sleep(POLL)
-    return _undo(Path(configfs), file, entry)
+    other = _other()
+    with suppress(OSError):
+        os.write(ready, b"!")
+    os.close(ready)
+    _wait(host, file, entry, applying, other)
+    return 0
 
 
-def _undo(configfs: Path, file: Path, entry: journal.Entry) -> int:
-    from isadmin.lio.host import choose
-    from isadmin.shell import plans, undoing
+def _other() -> socket.socket:
+    """Become two processes; a socket that ends when the other one does."""
+    ours, theirs = socket.socketpair()
+    mine, its = (ours, theirs) if os.fork() else (theirs, ours)
+    its.close()
+    return mine
+
+
+def _wait(
+    host: Host, file: Path, entry: journal.Entry, applying: socket.socket, other: socket.socket
+) -> None:
+    seconds, _ = _facts(entry)
+    pause = 1.0
+    while True:
+        try:
+            remaining = _remaining(file, seconds)
+        except FileNotFoundError:
+            return
+        done = _is_applied(applying)
+        if done is False or (done and remaining <= 0):
+            try:
+                _undo(host, file, entry)
+            except (IsadminError, OSError):
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+        # Nothing is ever sent: it is readable once it has ended.
+        if select.select([other], [], [], POLL)[0]:
+            other.close()
+            if file.exists():
+                other = _other()
+
+
+def _is_applied(applying: socket.socket) -> bool | None:
+    """Is all of the plan carried out? None: not yet; False: the process that did it has died."""
+    try:
+        # What both processes are to see, neither takes away.
+        return bool(applying.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except BlockingIOError:
+        return None
+
+
+def _undo(host: Host, file: Path, entry: journal.Entry) -> None:
     from isadmin.shell.session import Session
 
-    host = choose(configfs=configfs)
     with host.lock(PATIENCE):
         if not file.exists():
-            return 0
+            return
         host.prepare()
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - no path of anything
-            session = Session(host, out=nowhere, err=nowhere)
-            now = plans.running(session)
-            undoing.carry_out(session, plans.back_to(now, entry.before), now)
-        # What is undone cannot be undone once more.
-        noted = journal.newest(host.journal, 1) if host.journal else []
-        journal.forget([one for one in noted if one.before == entry.before])
-        file.unlink(missing_ok=True)
-    return 0
+            _take_back(Session(host, out=nowhere, err=nowhere), file, entry)
+
+
+def _take_back(session: Session, file: Path, entry: journal.Entry) -> bool:
+    """Undo a change; False if there is no need, as its target has ended since. Raises IsadminError."""
+    from isadmin.shell import plans, undoing
+
+    _, life = _facts(entry)
+    alive = life == _life(session.host)
+    if alive:
+        now = plans.running(session)
+        undoing.carry_out(session, plans.back_to(now, entry.before), now)
+    # What is undone cannot be undone once more.
+    noted = journal.newest(session.host.journal, 1) if session.host.journal else []
+    journal.forget([one for one in noted if one.before == entry.before])
+    _drop(file)
+    return alive
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Secrets that were kept off the command line: from a file, from standard input, or typed unseen.
 
-    set auth password_file=FILE     the content of FILE, but for the newline at its end
-    set auth password_file=-        a line of standard input; asked for where that is a terminal
-    isadmin --ask ... password=     asked for
+set auth password_file=FILE     the content of FILE, but for the newline at its end
+set auth password_file=-        a line of standard input; asked for where that is a terminal
+isadmin --ask ... password=     asked for
 """
 
 from __future__ import annotations

@@ -219,14 +219,70 @@ def test_what_is_confirmed_stays(configured: Userspace, tmp_path: Path) -> None:
     assert configured.isadmin("diff").returncode == 9
 
 
-def waiting(world: Userspace) -> bool:
-    """Is there a process that would undo a change of this target?"""
+def waiting(world: Userspace) -> list[int]:
+    """The processes that would undo a change of this target."""
+    found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            words = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
             if b"isadmin.shell.confirming" in words and str(world.mount).encode() in words:
-                return True
-    return False
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def two_waiting(world: Userspace) -> list[int]:
+    wait_until(lambda: len(waiting(world)) == 2, "two processes that wait")
+    return waiting(world)
+
+
+def test_one_that_would_undo_is_replaced_when_it_is_killed(configured: Userspace, tmp_path: Path) -> None:
+    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "8")
+    for at in (0, 1):
+        before = two_waiting(configured)
+        os.kill(before[at], signal.SIGKILL)
+        wait_until(lambda gone=before[at]: gone not in waiting(configured), "its end")  # type: ignore[misc]
+        assert before[1 - at] in two_waiting(configured)
+    wait_until(lambda: configured.isadmin("diff").returncode == 0, "the undoing")
+    wait_until(lambda: not waiting(configured), "the end of both")
+
+
+def kill_all(pids: list[int]) -> None:
+    """At once: none is to see the end of the other."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            os.kill(pid, number)
+
+
+def test_what_nobody_is_left_to_undo_the_next_command_does(configured: Userspace, tmp_path: Path) -> None:
+    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "3")
+    kill_all(two_waiting(configured))
+    (record,) = (configured.state / "unconfirmed").iterdir()
+    os.utime(record, (0, 0))
+    assert configured.isadmin("diff").returncode == 9
+    done = configured.isadmin("/backstores/ramdisk", "create", "other", "1M")
+    assert "was not confirmed in time and is undone now" in done.stderr
+    assert done.returncode == 0
+    assert "emulate_caw" not in configured.isadmin("diff").stdout
+    too_late = configured.isadmin("confirm")
+    assert (too_late.returncode, "no change to confirm" in too_late.stderr) == (1, True)
+    ok(configured, "undo")
+    assert configured.isadmin("diff").returncode == 0
+
+
+def test_what_is_not_confirmed_is_not_saved(configured: Userspace, tmp_path: Path) -> None:
+    before = saved(configured)
+    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "600")
+    refused = configured.isadmin("saveconfig")
+    assert (refused.returncode, "not confirmed: not saved" in refused.stderr) == (6, True)
+    assert saved(configured) == before
+    ok(configured, "saveconfig", f"{tmp_path}/elsewhere.json")
+    # The target that starts again is as it was saved.
+    configured.stop()
+    configured.start()
+    assert configured.isadmin("diff").returncode == 0
+    ok(configured, "/backstores/ramdisk", "create", "other", "1M")
+    ok(configured, "saveconfig")
+    wait_until(lambda: not waiting(configured), "the end of those that wait")
 
 
 KILLED = """

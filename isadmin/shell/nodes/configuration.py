@@ -132,6 +132,8 @@ class ConfigurationCommands(Node):
 
         path = self._file(savefile)
         is_default = path == self.shell.host.savefile
+        if is_default and not self._flag(force):
+            self._refuse_unconfirmed()
         changed = store.save(
             path,
             saved.dump(self.shell.host),
@@ -142,6 +144,14 @@ class ConfigurationCommands(Node):
         if is_default:
             self.shell.changed = False
         self.say(f"Configuration saved to {path}" + ("" if changed else " (no change)"))
+
+    def _refuse_unconfirmed(self) -> None:
+        """What will be undone must not come back when the machine starts. Raises RefusedFileError."""
+        from isadmin.shell import confirming
+
+        if confirming.pending(self.shell.host) is not None:
+            what = "The last change is not confirmed: not saved"
+            raise RefusedFileError(what, "type `confirm` first; --force saves it all the same")
 
     def ui_command_history(self, action: str | None = None, number: str | None = None) -> None:
         """
@@ -390,7 +400,7 @@ class ConfigurationCommands(Node):
         if failed:
             confirming.called_off(self.shell)
         else:
-            confirming.settled()
+            confirming.settled(self.shell)
 
     def _warn_of_sessions(self, plan: Plan) -> None:
         from isadmin.shell import plans

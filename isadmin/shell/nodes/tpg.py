@@ -115,7 +115,9 @@ class TpgNode(ObjectNode):
             return
         if not files.read_or(f"{self.tpg.path}/enable", ""):
             where = f"{self.tpg.target.wwn} of {self.tpg.fabric.name}"
-            raise IsadminError(f"A portal group of {where} cannot be disabled", "it is enabled while it exists")
+            raise IsadminError(
+                f"A portal group of {where} cannot be disabled", "it is enabled while it exists"
+            )
         with attempting("The TPGT could not be disabled"):
             files.write(f"{self.tpg.path}/enable", "0")
         self.say("The TPGT has been disabled.")
