@@ -305,9 +305,23 @@ def _listed(names: Iterable[str]) -> str:
     return " and ".join(names)
 
 
+def _settable(old: Object, new: Object) -> tuple[str, ...]:
+    """The fields that can be set where both are objects of one key."""
+    settable = IN_PLACE.get(type(new), ())
+    if isinstance(old, StorageObject) and isinstance(new, StorageObject) and _is_same_file(old, new):
+        return (*settable, "size")
+    return settable
+
+
+def _is_same_file(old: StorageObject, new: StorageObject) -> bool:
+    """Are both over one file, which LIO lets grow and shrink?"""
+    same = old.dev is not None and new.dev in (None, old.dev)
+    return old.plugin == "fileio" and same and not _is_device(old.dev or "")
+
+
 def _identity(old: Object, new: Object) -> Iterator[str]:
     """The names of fields in which two objects of one key differ, and that LIO cannot change."""
-    settable = IN_PLACE.get(type(old), ())
+    settable = _settable(old, new)
     for field in fields(old):
         name = field.name
         if name in settable or name in GROUPS or name in NOT_COMPARED:
@@ -357,7 +371,7 @@ def _sets(key: Key, old: Object, new: Object) -> Iterator[Set]:
                 now, wanted = old.parameters.get("AuthMethod"), new.parameters.get("AuthMethod")
                 if moved and now == wanted and wanted is not None:
                     yield Set(key, "parameters", "AuthMethod", now, wanted)
-    for name in IN_PLACE.get(type(new), ()):
+    for name in _settable(old, new):
         before, after = getattr(old, name), getattr(new, name)
         if before != after and not (after is None and name != "tag"):
             if before is None and after is False:

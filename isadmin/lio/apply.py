@@ -41,6 +41,7 @@ from isadmin.errors import IsadminError
 from isadmin.lio import fabrics, files
 from isadmin.lio.explain import Causes, explain, is_rtslib_error
 from isadmin.lio.objects import PREFIXES, Lio, is_block_device
+from isadmin.lio.objects import StorageObject as StorageObjectHandle
 from isadmin.lio.snapshot import CHAP_FILES
 
 Progress = Callable[[int, int], None]
@@ -509,6 +510,8 @@ class _Worker:
         """One of diff.IN_PLACE."""
         if name == "wwn":
             files.write(f"{path}/wwn/vpd_unit_serial", f"{value}\n")
+        elif name == "size":
+            self._set_size(path, int(value or 0))
         elif name == "alua_tg_pt_gp_name":
             files.write(f"{path}/alua_tg_pt_gp", str(value))
         elif name == "tag":
@@ -522,6 +525,14 @@ class _Worker:
             file = f"{path}/{name}"
             if name != "enable" or os.path.exists(file):
                 files.write(file, str(int(bool(value))))
+
+    @staticmethod
+    def _set_size(path: str, size: int) -> None:
+        """Of a fileio object. Its file grows if need be; it never shrinks, which would cut off data."""
+        file = StorageObjectHandle(path).udev_path()
+        if os.stat(file).st_size < size:
+            os.truncate(file, size)
+        files.write(f"{path}/control", f"fd_dev_size={size}")
 
     # Deleting
 

@@ -22,6 +22,7 @@ from isadmin.config.model import (
     MappedLun,
     NodeAcl,
     Object,
+    StorageObject,
     Tpg,
     Value,
     parent_of,
@@ -129,6 +130,10 @@ class Rehearsal:
         self.wanted[key] = replace(one, **{group: {**before, **changed}})  # type: ignore[arg-type]
 
     def _set_field(self, key: Key, one: Object, name: str, text: str) -> None:
+        if name == "control" and isinstance(one, StorageObject):
+            if text.startswith("fd_dev_size="):
+                self.wanted[key] = replace(one, size=int(text.partition("=")[2]))
+            return
         if not hasattr(one, name):
             self.others.append(Set(key, "", name, None, text))
             return

@@ -215,6 +215,28 @@ def delete_storage_object(lio: Lio, so: StorageObject) -> list[Lun]:
     return exports
 
 
+def resize_fileio(so: StorageObject, size: int) -> None:
+    """Another size, in bytes, for a fileio object and its file: both or neither. A file that is longer already
+    is cut only where its object shrinks."""
+    file = so.udev_path()
+    shrinks = size < so.size()
+    with attempting(f"Could not resize {file}"):
+        before = Path(file).stat().st_size
+        if before < size and not rehearsal.runs():
+            os.truncate(file, size)
+    try:
+        with attempting(f"Could not resize {so.full_name}"):
+            files.write(f"{so.path}/control", f"fd_dev_size={size}")
+    except IsadminError:
+        if before < size and not rehearsal.runs():
+            with suppress(OSError):
+                os.truncate(file, before)
+        raise
+    with attempting(f"Could not shrink {file}"):
+        if shrinks and before > size and not rehearsal.runs():
+            os.truncate(file, size)
+
+
 def create_port_group(so: StorageObject, name: str, tag: int) -> PortGroup:
     """An ALUA target port group; tag is its identifier, 1 to 65535."""
     group = PortGroup(so, name)

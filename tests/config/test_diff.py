@@ -173,6 +173,9 @@ def test_a_frozen_value_is_set_while_the_lun_is_away() -> None:
 
 def test_sizes_are_as_lio_rounds_them() -> None:
     assert not diff(world(), world(so={"size": 5000}))
+    file = StorageObject("fileio", "f", dev="/data/f", size=512)
+    changes = diff(Configuration((file,)), Configuration((replace(file, size=1024),))).changes
+    assert changes == (Set(("storage_object", "fileio", "f"), "", "size", 512, 1024),)
     device = StorageObject("fileio", "f", dev="/dev/sda", size=100)
     assert not diff(Configuration((device,)), Configuration((replace(device, size=200),)))
 

@@ -83,6 +83,13 @@ EXAMPLES: dict[tuple[str, str], list[str]] = {
     ("PortGroups", "delete"): ["/backstores/ramdisk/memory/alua delete group"],
     ("FabricNode", "create"): ["/iscsi create", f"/iscsi create {IQN}2", "/loopback create", "/vhost create"],
     ("FabricNode", "delete"): [f"/iscsi delete {IQN}", f"/loopback delete {NAA}"],
+    ("StorageObjectNode", "resize"): [
+        "/backstores/fileio/used resize 2M",
+        "/backstores/fileio/idle resize 512k",
+    ],
+    ("StorageObjectNode", "rename"): ["/backstores/fileio/idle rename other"],
+    ("TargetNode", "rename"): [f"/iscsi/{IQN} rename {IQN}-renamed"],
+    ("SingleTpgTarget", "rename"): [f"/loopback/{NAA} rename naa.5001405000000009"],
     ("TargetNode", "create"): [f"/iscsi/{IQN} create", f"/iscsi/{IQN} create 7"],
     ("TargetNode", "delete"): [f"/iscsi/{IQN} delete tpg1"],
     ("TpgNode", "disable"): [f"{TPG} disable"],
@@ -130,7 +137,7 @@ class World:
         self.out = io.StringIO()
         self.tmp = tmp
         self.places = {"tmp": str(tmp), "loop": str(loops.make(1 << 20)), "spare": str(loops.make(1 << 20))}
-        self.session = Session(host, Preferences(), out=self.out, err=io.StringIO())
+        self.session = Session(host, Preferences(), out=self.out, err=io.StringIO(), assume_yes=True)
         for line in SETUP.strip().splitlines():
             self.run(line)
         self.run("saveconfig")

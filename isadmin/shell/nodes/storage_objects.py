@@ -12,7 +12,8 @@ from isadmin.lio.objects import Info, StorageObject
 from isadmin.shell.language import Command
 from isadmin.shell.node import Node, Summary
 from isadmin.shell.nodes.alua import PortGroups
-from isadmin.shell.nodes.base import LioNode, ObjectNode
+from isadmin.shell.nodes.base import LioNode
+from isadmin.shell.nodes.reshaping import Reshaped
 from isadmin.shell.nodes.sizes import human_size
 from isadmin.shell.suggest import paths_like
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     Configuration = dict[str, Any]
 
 
-class StorageObjectNode(ObjectNode):
+class StorageObjectNode(Reshaped):
     """A storage object of any plugin: what differs is one line in `ls`."""
 
     owner = "storage_object"

@@ -14,6 +14,7 @@ from isadmin.shell.nodes.addresses import bracketed, is_wildcard
 from isadmin.shell.nodes.base import ObjectNode
 from isadmin.shell.nodes.luns import Luns
 from isadmin.shell.nodes.portals import Portals, default_portal
+from isadmin.shell.nodes.reshaping import rename_target
 
 
 class TpgNode(ObjectNode):
@@ -142,6 +143,18 @@ class SingleTpgTarget(TpgNode):
             return "INVALID WWN", False
         return super().summary()
 
+    def takes_along(self, command: Command) -> list[str]:
+        from isadmin.shell import consequences
+
+        return consequences.of_tpgs([self.tpg]) if command.name == "rename" else []
+
+    def ui_command_rename(self, wwn: str) -> None:
+        """
+        Gives the target another name, with all that is below it. Its sessions end; without a
+        terminal to ask at, that needs the option -y. If something fails, everything is as it was.
+        """
+        rename_target(self, self.target, wwn)
+
 
 class TargetNode(ObjectNode):
     """A target of a fabric with portal group tags."""
@@ -194,6 +207,8 @@ class TargetNode(ObjectNode):
     def takes_along(self, command: Command) -> list[str]:
         from isadmin.shell import consequences
 
+        if command.name == "rename":
+            return consequences.of_tpgs(self.target.tpgs())
         tag = consequences.argument(command, "tag") if command.name == "delete" else None
         tpg = Tpg(self.target, _tag(tag)) if tag else None
         return consequences.of_tpgs([tpg]) if tpg is not None and tpg.exists() else []
@@ -215,6 +230,17 @@ class TargetNode(ObjectNode):
 
         write.delete_tpg(tpg)
         self.say(f"Deleted TPGT {tpg.tag}.")
+
+    def ui_command_rename(self, wwn: str) -> None:
+        """
+        Gives the target another name, with all that is below it. Its sessions end; without a
+        terminal to ask at, that needs the option -y. If something fails, everything is as it was.
+
+        SEE ALSO
+        ========
+        create delete
+        """
+        rename_target(self, self.target, wwn)
 
     def ui_complete_delete(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
         return [str(tpg.tag) for tpg in self.target.tpgs()]
