@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from isadmin.config import diff, document
 from isadmin.config.model import Configuration, Flat, StorageObject, flatten, unflatten
 from isadmin.lio import apply, snapshot
+from isadmin.lio.host import rtslib_root
 from isadmin.lio.objects import Lio
 from tests.config.values import configurations
 from tests.integration.sandbox import Userspace, wait_until
-from tests.integration.walk import contents
+from tests.integration.walk import contents, in_order
 
 TARGET = "iqn.2003-01.org.linux-iscsi.test:t"
 INITIATOR = "iqn.2003-01.org.linux-iscsi.test:i"
 TPG = f"/iscsi/{TARGET}/tpg1"
+EXAMPLES = int(os.environ.get("ISADMIN_APPLY_EXAMPLES", "20"))
 
 
 def running(lio: Lio) -> Configuration:
@@ -394,19 +395,19 @@ def comparable(flat: Flat) -> dict[Any, Any]:
     }
 
 
-def test_any_configuration_becomes_any_other(
+@pytest.mark.filterwarnings("ignore:Will be removed in 1.0:DeprecationWarning")
+def test_any_configuration_becomes_any_other_and_rtslib_says_the_same(
     module_userspace: Userspace, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     directory = tmp_path_factory.mktemp("files")
     host = module_userspace.host
     lio = host.lio
     os.environ.setdefault("ISADMIN_RUNTIME_DIR", str(module_userspace.runtime))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        host.prepare()
+
+    root = rtslib_root(host)
 
     @settings(
-        max_examples=12,
+        max_examples=EXAMPLES,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
@@ -420,6 +421,7 @@ def test_any_configuration_becomes_any_other(
         after = running(lio)
         left = diff.diff(after, wanted)
         assert not left.changes, left.changes[:5]
+        assert in_order(snapshot.dump(lio)) == in_order(root.dump())
         # What was already so was not touched.
         untouched = flatten(now).keys() & flatten(after).keys() - plan.keys()
         before, now_there = comparable(flatten(now)), comparable(flatten(after))

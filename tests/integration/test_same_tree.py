@@ -6,13 +6,12 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.integration.devices import LoopDevices
 from tests.integration.sandbox import Userspace
-from tests.integration.walk import contents
+from tests.integration.walk import contents, in_order
 
 TARGET = "iqn.2003-01.org.linux-iscsi.test:t1"
 INITIATORS = ["iqn.2003-01.org.linux-iscsi.test:i1", "iqn.2003-01.org.linux-iscsi.test:i2"]
@@ -132,12 +131,3 @@ def test_rtslib_dumps_what_isadmin_saves(userspace: Userspace, built_by_rtslib: 
     saved = tmp_path / "saved.json"
     assert userspace.isadmin("saveconfig", str(saved)).returncode == 0
     assert in_order(json.loads(saved.read_text())) == in_order(json.loads(done.stdout))
-
-
-def in_order(value: Any) -> Any:
-    """The same JSON value with its lists sorted: rtslib's follow the directory, ours do not."""
-    if isinstance(value, list):
-        return sorted(map(in_order, value), key=json.dumps)
-    if isinstance(value, dict):
-        return {key: in_order(value[key]) for key in sorted(value)}
-    return value

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,21 +10,13 @@ from isadmin.lio import snapshot
 from isadmin.lio.host import rtslib_root
 from tests.integration.devices import LoopDevices
 from tests.integration.sandbox import Userspace
+from tests.integration.walk import in_order
 
 TARGET = "iqn.2003-01.org.linux-iscsi.test:t1"
 TPG = f"/iscsi/{TARGET}/tpg1"
 INITIATOR = "iqn.2003-01.org.linux-iscsi.test:i"
 
 pytestmark = pytest.mark.filterwarnings("ignore:Will be removed in 1.0:DeprecationWarning")
-
-
-def in_order(value: Any) -> Any:
-    """Lists in an order that does not depend on the directory's."""
-    if isinstance(value, dict):
-        return {key: in_order(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return sorted((in_order(one) for one in value), key=lambda one: json.dumps(one, sort_keys=True))
-    return value
 
 
 def test_same_as_rtslibs_dump(userspace: Userspace, loop_devices: LoopDevices, tmp_path: Path) -> None:

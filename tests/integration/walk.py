@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 LIVE = {"statistics", "fabric_statistics"}
 """Counters: they move by themselves."""
@@ -25,3 +27,12 @@ def contents(root: Path) -> dict[str, str]:
             except OSError as error:
                 found[str(path.relative_to(root))] = f"errno {error.errno}"
     return found
+
+
+def in_order(value: Any) -> Any:
+    """The same JSON value with its lists sorted: rtslib's follow the directory, ours do not."""
+    if isinstance(value, list):
+        return sorted(map(in_order, value), key=json.dumps)
+    if isinstance(value, dict):
+        return {key: in_order(value[key]) for key in sorted(value)}
+    return value
