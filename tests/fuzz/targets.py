@@ -268,10 +268,15 @@ class Connections(FuzzTarget):
         self._place = tempfile.TemporaryDirectory()
         self._rig = Rig()
         file = self._rig.file(Path(self._place.name) / "disk", 1 << 20, emulate_caw=1)
-        self._tpg = self._rig.serve(file, self._rig.ramdisk(1 << 20), param={"InitialR2T": "No"})
-        self._neighbour = self._rig.login(self._tpg, name="iqn.2003-01.org.test:neighbour", timeout=30)
-        self._neighbour.ready(1)
-        assert self._neighbour.write(0, b"mine" * 128, lun=1).status == 0
+        self._tpg = self._rig.serve(file, param={"InitialR2T": "No"})
+        # At another target: a cold reset is in the protocol, and ends all sessions of its own.
+        other = self._rig.tpg(f"{IQN}-other")
+        self._rig.portal(other)
+        self._rig.lun(other, self._rig.ramdisk(1 << 20))
+        self._rig.listen()
+        self._neighbour = self._rig.login(other, name="iqn.2003-01.org.test:neighbour", timeout=30)
+        self._neighbour.ready()
+        assert self._neighbour.write(0, b"mine" * 128).status == 0
         self._requests = [_requests(cmd_sn) for cmd_sn in range(1, 32)]
         self._log = _Errors()
         logging.getLogger("isadmin.userspace").addHandler(self._log)
@@ -301,8 +306,8 @@ class Connections(FuzzTarget):
     def renew(self) -> None:
         # Once in a while: all are gone but the neighbour, whose data is its own.
         eventually(lambda: len(self._rig.target.server.connections) == 1)
-        self._neighbour.ready(1)
-        assert self._neighbour.read(0, 1, lun=1).data == b"mine" * 128
+        self._neighbour.ready()
+        assert self._neighbour.read(0, 1).data == b"mine" * 128
 
     def close(self) -> None:
         try:

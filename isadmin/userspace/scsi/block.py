@@ -6,7 +6,16 @@ from __future__ import annotations
 import struct
 
 from isadmin.userspace.scsi.command import Command
-from isadmin.userspace.scsi.medium import CHUNK, FUA, check_range, extent, sense_of, transfer, whole_blocks
+from isadmin.userspace.scsi.medium import (
+    CHUNK,
+    FUA,
+    check_range,
+    extent,
+    flush,
+    sense_of,
+    transfer,
+    whole_blocks,
+)
 from isadmin.userspace.scsi.sense import (
     Asc,
     CheckCondition,
@@ -62,10 +71,10 @@ def _read(command: Command) -> None:
 def _read_work(command: Command) -> None:
     unit = command.unit
     size = command.blocks * unit.block_size
+    if command.fua:
+        # SBC-3 4.15: what a cache holds newer than the medium goes there first.
+        flush(unit)
     try:
-        if command.fua:
-            # SBC-3 4.15: what a cache holds newer than the medium goes there first.
-            unit.storage.flush()
         command.data_in = unit.storage.read(command.lba * unit.block_size, size)
     except OSError as error:
         raise sense_of(error, writing=False, information=command.lba) from error
@@ -187,14 +196,7 @@ def synchronize_cache(command: Command) -> None:
     """SBC-3 5.29. The whole cache is written back, whatever the range; IMMED is answered no sooner."""
     check_range(command.unit, *extent(command.cdb))
     command.blocking = command.unit.storage.blocking
-    command.work = _flush_work
-
-
-def _flush_work(command: Command) -> None:
-    try:
-        command.unit.storage.flush()
-    except OSError as error:
-        raise sense_of(error, writing=True) from error
+    command.work = lambda c: flush(c.unit)
 
 
 def pre_fetch(command: Command) -> None:

@@ -72,6 +72,14 @@ def whole_blocks(command: Command) -> memoryview:
     return data
 
 
+def flush(unit: LogicalUnit) -> None:
+    """Everything written before is on the medium when this returns."""
+    try:
+        unit.storage.flush()
+    except OSError as error:
+        raise sense_of(error, writing=True) from error
+
+
 def sense_of(error: OSError, *, writing: bool, information: int | None = None) -> CheckCondition:
     """The sense an error of the storage becomes.
 

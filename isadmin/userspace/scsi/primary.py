@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isadmin.userspace.scsi.command import Command
+from isadmin.userspace.scsi.medium import flush
 from isadmin.userspace.scsi.nexus import lun_field
 from isadmin.userspace.scsi.sense import (
     Asc,
@@ -77,7 +78,7 @@ def start_stop_unit(command: Command) -> None:
 
 
 def _flush_and_stop(command: Command) -> None:
-    command.unit.storage.flush()
+    flush(command.unit)
     command.blocking = False
     command.work = lambda c: _set_stopped(c, True)
 
