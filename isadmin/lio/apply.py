@@ -556,7 +556,13 @@ class _Worker:
             for name in files.names(below):
                 if name.startswith("lun_"):
                     self._remove(f"{below}/{name}")
-        os.rmdir(path)
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            _remove_all_below(path)
+            os.rmdir(path)
         if isinstance(value, StorageObject):
             hba = os.path.dirname(path)
             del self._places[PREFIXES.get(value.plugin, value.plugin), value.name]
@@ -576,6 +582,21 @@ class _ValueRefusedError(OSError):
     def __init__(self, name: str, error: OSError) -> None:
         super().__init__(error.errno, error.strerror)
         self.name = name
+
+
+def _remove_all_below(path: str) -> None:
+    """Take away what others left in an object and no configuration shows: ALUA groups without a number,
+    objects under odd spellings of their numbers. In order: mapped LUNs (acls) go before LUNs (lun)."""
+    with os.scandir(path) as listed:
+        entries = sorted(listed, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.is_symlink():
+            os.unlink(entry.path)
+        elif entry.is_dir():
+            _remove_all_below(entry.path)
+            # What is there by itself refuses.
+            with suppress(OSError):
+                os.rmdir(entry.path)
 
 
 def _alias() -> str:

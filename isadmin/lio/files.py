@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 
@@ -85,12 +86,19 @@ def is_dir(path: str) -> bool:
     return os.path.isdir(path)
 
 
+def gone(error: OSError) -> bool:
+    """Does an error say that what was just listed is not there any more?"""
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
+
+
 def names(path: str) -> list[str]:
     """The entries of a directory, [] if it is not there."""
     try:
-        return os.listdir(path)  # noqa: PTH208 - names are all that is wanted
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+        return os.listdir(path)
+    except OSError as error:
+        if gone(error):
+            return []
+        raise
 
 
 def link(directory: str) -> tuple[str, str] | None:
@@ -100,19 +108,20 @@ def link(directory: str) -> tuple[str, str] | None:
             name = next((entry.name for entry in entries if entry.is_symlink()), None)
         if name is None:
             return None
-        target = os.readlink(f"{directory}/{name}")  # noqa: PTH115 - in the inner loop of ls
-    except FileNotFoundError:
-        return None
-    return name, os.path.normpath(os.path.join(directory, target))  # noqa: PTH118 - as above
+        target = os.readlink(f"{directory}/{name}")
+    except OSError as error:
+        if gone(error):
+            return None
+        raise
+    return name, os.path.normpath(os.path.join(directory, target))
 
 
 def numbered(directory: str, prefix: str) -> list[int]:
-    """The numbers n of the entries <prefix><n>, in order."""
+    """The numbers n of the entries <prefix><n>, in order. LIO takes other spellings of numbers (lun_0x10, and
+    lun_00 beside lun_0); no tool makes them, and they are passed over."""
     found = []
     for name in names(directory):
-        if name.startswith(prefix):
-            try:
-                found.append(int(name[len(prefix) :], 0))
-            except ValueError:
-                continue
+        digits = name[len(prefix) :]
+        if name.startswith(prefix) and digits.isdecimal() and str(int(digits)) == digits:
+            found.append(int(digits))
     return sorted(found)

@@ -73,8 +73,10 @@ class Lio:
         try:
             with os.scandir(f"{self.path}/core/{hba}") as entries:
                 return [e.name for e in entries if e.is_dir()]
-        except FileNotFoundError:
-            return []
+        except OSError as error:
+            if files.gone(error):
+                return []
+            raise
 
     def forget(self) -> None:
         """Look again at everything."""
@@ -166,8 +168,10 @@ class Lio:
         try:
             with os.scandir(path) as entries:
                 wwns = [e.name for e in entries if e.name not in NOT_TARGETS and e.is_dir()]
-        except FileNotFoundError:
-            return []
+        except OSError as error:
+            if files.gone(error):
+                return []
+            raise
         return [Target(self, fabric, fabric.wwn(name)) for name in wwns]
 
 

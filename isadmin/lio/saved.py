@@ -22,6 +22,21 @@ def dump(host: Host) -> Document:
         return snapshot.dump(host.lio)
 
 
+def worth_saving(host: Host) -> Document:
+    """The same without storage objects that were never enabled: nothing says what they should be, and they
+    could not be made again. Raises IsadminError."""
+    found = dump(host)
+    found["storage_objects"] = [so for so in found["storage_objects"] if _was_enabled(host, so)]
+    return found
+
+
+def _was_enabled(host: Host, so: Document) -> bool:
+    if so.get("attributes", {}).get("block_size"):
+        return True
+    running = host.lio.find_storage_object(so["plugin"], so["name"])
+    return running is not None and running.enabled()
+
+
 def carry_out(
     host: Host, changes: Sequence[Change], *, keep_going: bool = False, progress: Progress | None = None
 ) -> Outcome:

@@ -1,10 +1,13 @@
 """The whole configuration read in one pass: each file once, nothing looked for.
 
-The result is what rtslib's RTSRoot.dump() gives - the saveconfig format - but for LUNs and mappings whose
-link is gone, on which rtslib fails and which could not be restored: they are left out.
+The result is what rtslib's RTSRoot.dump() gives - the saveconfig format - but for what rtslib fails on and
+could not be restored, which is left out: LUNs and mappings whose link is gone, ALUA groups without a number,
+objects under another spelling of their number (tpgt_01), and what is deleted while this reads it.
 """
 
 from __future__ import annotations
+
+import os
 
 from isadmin.light import Path
 from isadmin.lio import files
@@ -14,9 +17,15 @@ from isadmin.lio.objects import Lio, Lun, MappedLun, NodeAcl, Portal, PortGroup,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable, Iterable
+    from typing import Any, Protocol
 
     Document = dict[str, Any]
+
+    class _Object(Protocol):
+        @property
+        def path(self) -> str: ...
+
 
 _WORDS = {
     "alua_access_status": ("None", "Altered by Explicit STPG", "Altered by Implicit ALUA"),
@@ -29,8 +38,8 @@ CHAP_FILES = {name: "_".join(reversed(name.split("_"))) if "_" in name else name
 def dump(lio: Lio) -> Document:
     """The running configuration. Raises OSError if the target goes away meanwhile."""
     return {
-        "storage_objects": [_whole_storage_object(so) for so in lio.storage_objects()],
-        "targets": [_whole_target(one) for fabric in FABRICS for one in lio.targets(fabric)],
+        "storage_objects": _each(_whole_storage_object, lio.storage_objects()),
+        "targets": [found for fabric in FABRICS for found in _each(_whole_target, lio.targets(fabric))],
         "fabric_modules": [
             fabric_module(lio, fabric)
             for fabric in FABRICS
@@ -39,27 +48,43 @@ def dump(lio: Lio) -> Document:
     }
 
 
+def _each(reading: Callable[[Any], Document], objects: Iterable[_Object]) -> list[Document]:
+    """What there is to say of each object that is still there when it has been read."""
+    found = []
+    for one in objects:
+        try:
+            facts = reading(one)
+        except OSError:
+            if not os.path.isdir(one.path):  # noqa: PTH112 - reading a target needs no pathlib
+                continue
+            # Somebody may have deleted it and made it again.
+            facts = reading(one)
+        if facts:
+            found.append(facts)
+    return found
+
+
 def _whole_storage_object(so: StorageObject) -> Document:
-    return {**storage_object(so), "alua_tpgs": [port_group(group) for group in so.port_groups()]}
+    return {**storage_object(so), "alua_tpgs": _each(port_group, so.port_groups())}
 
 
 def _whole_target(one: Target) -> Document:
-    return {**target(one), "tpgs": [_whole_tpg(group) for group in one.tpgs()]}
+    return {**target(one), "tpgs": _each(_whole_tpg, one.tpgs())}
 
 
 def _whole_tpg(one: Tpg) -> Document:
-    luns = [found for found in map(lun, one.luns()) if found]
+    luns = _each(lun, one.luns())
     alive = {found["index"] for found in luns}
     return {
         **tpg(one),
         "luns": luns,
-        "portals": [portal(each) for each in one.portals()],
-        "node_acls": [_whole_node_acl(acl, alive) for acl in one.acls()],
+        "portals": _each(portal, one.portals()),
+        "node_acls": _each(lambda acl: _whole_node_acl(acl, alive), one.acls()),
     }
 
 
 def _whole_node_acl(acl: NodeAcl, alive: set[int]) -> Document:
-    mapped = [found for found in map(mapped_lun, acl.mapped_luns()) if found and found["tpg_lun"] in alive]
+    mapped = [found for found in _each(mapped_lun, acl.mapped_luns()) if found["tpg_lun"] in alive]
     return {**node_acl(acl), "mapped_luns": mapped}
 
 
@@ -123,9 +148,11 @@ def _control(so: StorageObject) -> str:
 
 
 def port_group(group: PortGroup) -> Document:
-    """An ALUA group."""
-    number = int(files.read(f"{group.path}/tg_pt_gp_id"))
-    return {"name": group.name, "tg_pt_gp_id": number, **alua_values(group.path)}
+    """An ALUA group; {} if it has no number yet."""
+    number = files.read(f"{group.path}/tg_pt_gp_id")
+    if not number:
+        return {}
+    return {"name": group.name, "tg_pt_gp_id": int(number), **alua_values(group.path)}
 
 
 def alua_values(path: str) -> dict[str, int | str]:

@@ -136,7 +136,7 @@ class ConfigurationCommands(Node):
             self._refuse_unconfirmed()
         changed = store.save(
             path,
-            saved.dump(self.shell.host),
+            saved.worth_saving(self.shell.host),
             force=self._flag(force),
             generations=self.shell.preferences.number("max_backup_files") if is_default else None,
             command="saveconfig",

@@ -151,7 +151,7 @@ class Operations:
         """One bufferful from entry number `offset`. Each name goes with its attributes (FUSE_READDIR_PLUS),
         which libfuse hands on only when entries have offsets; a walk of the tree then needs no look-up for
         each."""
-        directory = path[1:].decode(*ENCODING)
+        directory = _text(path)
         prefix = f"{directory}/" if directory else ""
         fill = FUSE_FILL_DIR_PLUS if flags & FUSE_READDIR_PLUS else 0
         listing = self._listings[info.contents.fh]
@@ -253,7 +253,10 @@ class Operations:
         return 0
 
 
-def _text(path: bytes) -> str:
+def _text(path: bytes | None) -> str:
+    """A path of the tree; libfuse has none for what was removed while it was open. Raises OSError."""
+    if path is None:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     return path[1:].decode(*ENCODING)
 
 
