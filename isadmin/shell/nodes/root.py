@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Root(ConfigurationCommands):
     """`/`."""
 
-    reading: ClassVar[frozenset[str]] = ConfigurationCommands.reading | {"sessions"}
+    reading: ClassVar[frozenset[str]] = ConfigurationCommands.reading | {"sessions", "top"}
 
     def __init__(self, shell: Session) -> None:
         super().__init__("/", shell=shell)
@@ -106,8 +106,52 @@ class Root(ConfigurationCommands):
             where = f"address: {connection.address} ({connection.transport})"
             self.say(f"    {where}  cid: {connection.cid} connection-state: {connection.state}")
 
+    def ui_command_top(self, seconds: str | None = None, count: str | None = None) -> None:
+        """
+        Shows what LUNs and sessions do: commands and MiB a second, from LIO's counters, the busiest
+        first. At a terminal the table is drawn anew until Ctrl-C; elsewhere, and with
+        --output json, it is printed once.
+
+        PARAMETERS
+        ==========
+
+        seconds
+        -------
+        How long to count for a table; 2 if omitted.
+
+        count
+        -----
+        How many tables to print, one after the other.
+
+        LIO counts octets in whole MiB. What it does not count is shown as "?": how many commands
+        wait (the queue), and what sessions without an ACL do.
+
+        SEE ALSO
+        ========
+        sessions
+        """
+        from isadmin.shell import top
+
+        pause = _number("seconds", seconds, 2, 3600)
+        times = _number("count", count, 0, 10**9)
+        if times or self.shell.as_json or not self.shell.out.isatty():
+            top.show(self.shell, pause, times or 1)
+            return
+        try:
+            top.show(self.shell, pause, 0)
+        except KeyboardInterrupt:
+            self.say()
+
     def ui_complete_sessions(self, parameters: Mapping[str, str], text: str, current_param: str) -> list[str]:
         return ["list", "detail"] if current_param == "action" else []
+
+
+def _number(name: str, text: str | None, default: int, most: int) -> int:
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or not 1 <= int(text) <= most:
+        raise UsageError(f"{name} must be a number from 1 to {most}, '{text}' given")
+    return int(text)
 
 
 def _mapping(mapped: MappedLun) -> str:

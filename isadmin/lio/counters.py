@@ -1,0 +1,100 @@
+"""What LIO counts: commands and octets of LUNs and of the sessions that use them.
+
+The files are those of the SCSI MIB (RFC 4455), read as they are: the kernel counts octets in MiB, no queue,
+and nothing of a session that demo mode let in. What is not counted is None, never made up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isadmin.lio import files, sessions
+from isadmin.lio.fabrics import FABRICS
+from isadmin.lio.objects import Lio, Lun, NodeAcl
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What one LUN or session has done since it is there, in commands and octets; None: not told."""
+
+    commands: int | None = None
+    read: int | None = None
+    written: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What it did in a second."""
+
+    iops: float | None = None
+    read: float | None = None
+    written: float | None = None
+
+
+def of_lun(lun: Lun) -> Counted:
+    """statistics/scsi_tgt_port of a LUN."""
+    return _counted(f"{lun.path}/statistics/scsi_tgt_port", "in_cmds")
+
+
+def of_acl(acl: NodeAcl) -> Counted:
+    """The sum of statistics/scsi_auth_intr over an initiator's mapped LUNs."""
+    found = [_counted(f"{one.path}/statistics/scsi_auth_intr", "num_cmds") for one in acl.mapped_luns()]
+    return Counted(*(_sum([getattr(one, name) for one in found]) for name in ("commands", "read", "written")))
+
+
+def _counted(directory: str, commands: str) -> Counted:
+    read, written = (_number(f"{directory}/{name}") for name in ("read_mbytes", "write_mbytes"))
+    return Counted(
+        _number(f"{directory}/{commands}"),
+        None if read is None else read * MIB,
+        None if written is None else written * MIB,
+    )
+
+
+def _number(path: str) -> int | None:
+    text = files.read_or(path, "")
+    return int(text) if text.isdecimal() else None
+
+
+def _sum(values: list[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def rate(before: Counted, after: Counted, seconds: float) -> Rate:
+    """What was done in between, in a second; None where a count is not told or began anew."""
+
+    def per_second(first: int | None, last: int | None) -> float | None:
+        return None if first is None or last is None or last < first else (last - first) / seconds
+
+    return Rate(
+        per_second(before.commands, after.commands),
+        per_second(before.read, after.read),
+        per_second(before.written, after.written),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Everything that counts, at one time: LUNs by their path in the shell, sessions by portal group and
+    initiator (one of several sessions of one ACL cannot be told from the others)."""
+
+    luns: dict[str, Counted]
+    sessions: dict[tuple[str, str], Counted]
+
+
+def sample(lio: Lio) -> Sample:
+    """All LUNs that are there and all sessions that are open."""
+    luns, open_sessions = {}, {}
+    for fabric in FABRICS:
+        for target in lio.targets(fabric):
+            for tpg in target.tpgs():
+                place = f"/{fabric.name}/{target.wwn}" + (f"/tpg{tpg.tag}" if fabric.has("tpgts") else "")
+                for lun in tpg.luns():
+                    luns[f"{place}/luns/lun{lun.number}"] = of_lun(lun)
+                for session in sessions.of_tpg(tpg):
+                    counted = Counted() if session.acl is None else of_acl(session.acl)
+                    open_sessions[place, session.initiator] = counted
+    return Sample(luns, open_sessions)
