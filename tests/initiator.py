@@ -223,6 +223,11 @@ class Initiator:
         taken, self._received = self._received[:count], self._received[count:]
         return taken
 
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes are here that receive() has not looked at."""
+        return bool(self._received)
+
     def receive(self) -> Pdu:
         """The next PDU from the target. Closed when there is none any more, TimeoutError when none comes."""
         header = self._read(48)

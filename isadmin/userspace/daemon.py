@@ -26,7 +26,8 @@ from pathlib import Path
 
 from isadmin import __version__
 from isadmin.errors import IsadminError, NoFileError, PartlyRestoredError, RefusedFileError
-from isadmin.userspace import control, loop, mounts, namespace
+from isadmin.userspace import control, mounts, namespace
+from isadmin.userspace import loop as loops
 from isadmin.userspace.configfs.fuse import Mount
 from isadmin.userspace.configfs.links import Resolver
 from isadmin.userspace.configfs.tree import Tree
@@ -164,6 +165,7 @@ class Daemon:
             self._attach()
             restored = Restored() if self._empty else await self._restore()
             if not self._stopping.is_set():
+                loops.settle()
                 self._target.start_listening()
                 self._announce(restored, report)
                 await self._stopping.wait()
@@ -271,7 +273,7 @@ def run(*, empty: bool, report: int | None = None) -> int:
         async def life() -> None:
             await Daemon(runtime, state, empty=empty).run(report)
 
-        loop.run(life())
+        loops.run(life())
     except IsadminError as error:
         if report is None:
             raise

@@ -9,7 +9,7 @@ Authority.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from isadmin.userspace.iscsi.chap import ChallengeLedger, Chap, ChapSecrets
 from isadmin.userspace.iscsi.codes import LoginStatus, Stage
@@ -37,8 +37,7 @@ _CHAP_KEYS = frozenset(("CHAP_A", "CHAP_I", "CHAP_C", "CHAP_N", "CHAP_R"))
 _IDENTITY_KEYS = frozenset(("InitiatorName", "InitiatorAlias", "TargetName", "SessionType"))
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who logs in, and to what. target is empty in a discovery session."""
 
     initiator: str
@@ -50,8 +49,7 @@ class Identity:
     cid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """What the Authority says about an Identity that it does not refuse."""
 
     tpgt: int

@@ -1,0 +1,207 @@
+"""The loads that the bench of the data path puts on a target. Each takes a server and seconds."""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import google_crc32c
+
+from tests.bench._targets import IQN, SIZE, Server
+from tests.initiator import NONE, Initiator
+
+
+@dataclass
+class Load:
+    operations: float
+    seconds: float
+
+
+Run: TypeAlias = Callable[[Server, float], Load]
+
+
+def perf(*options: str) -> Run:
+    """iscsi-perf, which reads."""
+
+    def run(server: Server, seconds: float) -> Load:
+        whole = max(1, round(seconds))
+        command = ["iscsi-perf", "-t", str(whole), *options, server.url]
+        start = time.monotonic()
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds * 5 + 20)
+        took = time.monotonic() - start
+        found = re.findall(r"iops average (\d+)", done.stdout + done.stderr)
+        if not found:
+            raise RuntimeError(f"iscsi-perf at {server.name}: {done.stdout[-300:]}{done.stderr[-300:]}")
+        return Load(int(found[-1]) * min(whole, took), min(whole, took))
+
+    return run
+
+
+def qemu(depth: int, size: int, *, write: bool) -> Run:
+    """qemu-img bench; each request a stride of a good megabyte from the last."""
+
+    def run(server: Server, seconds: float) -> Load:
+        count = max(64, int(seconds * (20000 if size <= 4096 else 3000)))
+        stride = (1 << 20) + size if size <= 4096 else size
+        command = [
+            "qemu-img",
+            "bench",
+            "-c",
+            str(count),
+            "-d",
+            str(depth),
+            "-s",
+            str(size),
+            "-S",
+            str(stride),
+        ]
+        command += ["-t", "none", "-f", "raw", *(["-w"] if write else []), server.url]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+        match = re.search(r"([\d.]+) seconds", done.stdout)
+        assert match is not None, done.stdout
+        return Load(count, float(match[1]))
+
+    return run
+
+
+class Burst:
+    """A client that costs next to nothing: `depth` commands go out at once, answers are counted in bytes."""
+
+    def __init__(
+        self,
+        server: Server,
+        depth: int,
+        size: int,
+        *,
+        write: bool,
+        digests: bool = False,
+        name: str = "burst",
+    ) -> None:
+        keys = {"FirstBurstLength": "262144"}
+        if digests:
+            keys |= {"HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}
+        self.initiator = Initiator(
+            ("127.0.0.1", server.port),
+            target=IQN,
+            keys=keys,
+            name=f"iqn.2003-01.org.example:{name}",
+            timeout=60,
+        )
+        self.lun, self.depth, self.size, self.digests = server.lun, depth, size, digests
+        assert self.initiator.data_digest == digests
+        self.initiator.ready(self.lun)
+        data = bytes(size) if write else b""
+        self.requests = bytearray()
+        self.places = []
+        for number in range(depth):
+            self.places.append(len(self.requests))
+            cdb = struct.pack(">BBIBHB", 0x2A if write else 0x28, 0, self._lba(number), 0, size // 512, 0)
+            self.requests += struct.pack(
+                ">BBHIQIIII16s", 1, 0xA1 if write else 0xC1, 0, len(data), self.lun << 48, 0x1000 + number,
+                size, 0, 0, cdb.ljust(16, b"\0"),
+            )  # fmt: skip
+            self.requests += bytes(4 * digests) + data
+            if data and digests:
+                self.requests += _digest(data)
+        self.answer = 0
+
+    def _lba(self, number: int) -> int:
+        return number * 7919 % (SIZE // self.size - 1) * (self.size // 512)
+
+    def first(self) -> None:
+        """Run a burst by reading every PDU, to learn how many bytes the answers have."""
+        self._send()
+        left = self.depth
+        self.answer = 0
+        while left:
+            pdu = self.initiator.receive()
+            digests = 4 * (1 + bool(pdu.data)) if self.digests else 0
+            self.answer += 48 + len(pdu.data) + (-len(pdu.data) & 3) + digests
+            if pdu.opcode == 0x21 or (pdu.opcode == 0x25 and pdu.flags & 1):
+                assert pdu.header[3] == 0
+                left -= 1
+
+    def _send(self) -> None:
+        initiator = self.initiator
+        requests = self.requests
+        for place in self.places:
+            struct.pack_into(">I", requests, place + 24, initiator.cmd_sn)
+            if self.digests:
+                requests[place + 48 : place + 52] = _digest(requests[place : place + 48])
+            initiator.cmd_sn = initiator.cmd_sn + 1 & NONE
+        initiator.sock.sendall(requests)
+
+    def run(self, seconds: float) -> Load:
+        self.first()
+        sock, buffer = self.initiator.sock, bytearray(1 << 20)
+        start = now = time.perf_counter()
+        count = 0
+        while now - start < seconds:
+            self._send()
+            left = self.answer
+            while left:
+                left -= sock.recv_into(buffer, min(left, len(buffer)))
+            count += self.depth
+            now = time.perf_counter()
+        return Load(count, now - start)
+
+    def close(self) -> None:
+        self.initiator.close()
+
+
+def _digest(data: bytes | bytearray) -> bytes:
+    value: int = google_crc32c.value(bytes(data))
+    return value.to_bytes(4, "little")
+
+
+def burst(depth: int, size: int, *, write: bool, digests: bool = False) -> Run:
+    def run(server: Server, seconds: float) -> Load:
+        client = Burst(server, depth, size, write=write, digests=digests)
+        try:
+            return client.run(seconds)
+        finally:
+            client.close()
+
+    return run
+
+
+def beside_a_streamer(server: Server, seconds: float) -> Load:
+    """A reader at depth 1 while another client reads 1 MiB at a time."""
+    command = ["iscsi-perf", "-t", str(round(seconds) + 10), "-m", "1", "-b", "2048", server.url]
+    streamer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(0.2)
+        return perf("-m", "1", "-b", "8", "-r")(server, seconds)
+    finally:
+        streamer.kill()
+        streamer.wait()
+
+
+def together(clients: int, load: Run) -> Run:
+    """The same load from several clients at once."""
+
+    def run(server: Server, seconds: float) -> Load:
+        with ThreadPoolExecutor(clients) as pool:
+            loads = list(pool.map(lambda _: load(server, seconds), range(clients)))
+        longest = max(load.seconds for load in loads)
+        return Load(sum(load.operations for load in loads), longest)
+
+    return run
+
+
+def logins(server: Server, seconds: float) -> Load:
+    start = now = time.perf_counter()
+    count = 0
+    while now - start < seconds:
+        initiator = Initiator(("127.0.0.1", server.port), target=IQN)
+        initiator.logout()
+        initiator.close()
+        count += 1
+        now = time.perf_counter()
+    return Load(count, now - start)
