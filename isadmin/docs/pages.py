@@ -90,7 +90,9 @@ def _commands(page: Page) -> None:
     page.heading("COMMANDS")
     page.paragraph(
         "Each place of the tree has commands of its own, and those that every place has. "
-        "Words in capitals stand for names."
+        "Words in capitals stand for names.",
+        "Every command that changes the target takes the option --dry-run: it prints what would change, as "
+        "`diff` does, and changes nothing.",
     )
     page.subheading("Everywhere")
     page.raw(".Bl -tag -width Ds")

@@ -22,6 +22,7 @@ from isadmin.shell.nodes import (
     root,
     storage_objects,
     tpg,
+    user_backstores,
 )
 from isadmin.userspace import command as userspace
 
@@ -33,6 +34,7 @@ PLACES: tuple[tuple[str, type[Node]], ...] = (
     ("/backstores/block", backstores.BlockBackstore),
     ("/backstores/ramdisk", backstores.RamdiskBackstore),
     ("/backstores/pscsi", backstores.PscsiBackstore),
+    ("/backstores/user:HANDLER", user_backstores.UserBackstore),
     ("/backstores/PLUGIN/NAME", storage_objects.StorageObjectNode),
     ("/backstores/PLUGIN/NAME/alua", alua.PortGroups),
     ("/backstores/PLUGIN/NAME/alua/GROUP", alua.PortGroupNode),

@@ -159,7 +159,7 @@ def _arguments(
     if last.key is not None:
         length = typed - len(last.key) - 1
         return _values(node, command, given, last.key, last.value, length, match)
-    found: list[Suggestion] = []
+    found = _options(node, command, before, last.value, typed)
     others = [p for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     current = free[0].name if free else others[0].name if others else None
     if current is not None:
@@ -171,6 +171,24 @@ def _arguments(
         if match(p.name, last.value)
     ]
     return found
+
+
+def _options(
+    node: Node, command: str, before: Sequence[language.Word], text: str, typed: int
+) -> list[Suggestion]:
+    """The options of a command, for who began one."""
+    if not text.startswith("-"):
+        return []
+    names = dict.fromkeys(getattr(node, "options", {}).get(command, ()), "")
+    words = tuple(word.value for word in before if word.key is None)
+    keys = {word.key: word.value for word in before if word.key is not None}
+    if node.changes(language.Command("", command, words, keys)):
+        names["dry-run"] = "show what would change, and change nothing"
+    return [
+        Suggestion(f"--{name} ", typed, "parameter", meaning)
+        for name, meaning in names.items()
+        if f"--{name}".startswith(text)
+    ]
 
 
 def _about(parameter: Parameter, help_: str) -> str:

@@ -27,6 +27,8 @@ BLKROGET = 0x125E
 FD_MAX_DEV_NAME = 255
 """The kernel cuts a longer path without a word (target_core_file.h: 256 with the NUL)."""
 SECTOR = 512
+TCMU = "/sys/module/target_core_user"
+"""Without this module of the kernel nothing can have a handler of tcmu-runner."""
 
 SIZES = """
         SIZE SYNTAX
@@ -48,6 +50,17 @@ class Backstores(LioNode):
     def make_children(self) -> None:
         for kind in (PscsiBackstore, RamdiskBackstore, FileioBackstore, BlockBackstore):
             kind(self)
+        if files.is_dir(TCMU) or any(name.startswith("user_") for name in self.lio.hbas()):
+            from isadmin.shell.nodes.user_backstores import user_backstores
+
+            user_backstores(self)
+
+    def find_child(self, name: str) -> Node | None:
+        if name.startswith("user:"):
+            from isadmin.shell.nodes.user_backstores import user_backstore
+
+            return user_backstore(self, name.removeprefix("user:"))
+        return None
 
     def summary(self) -> Summary:
         return "", None
@@ -58,8 +71,8 @@ class Backstore(LioNode):
 
     plugin: str
 
-    def __init__(self, parent: Node) -> None:
-        super().__init__(self.plugin, parent)
+    def __init__(self, parent: Node, name: str = "") -> None:
+        super().__init__(name or self.plugin, parent)
 
     def make_children(self) -> None:
         for so in self.lio.storage_objects(self.plugin):

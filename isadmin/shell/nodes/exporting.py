@@ -31,6 +31,9 @@ def storage_object_at(node: LioNode, text: str) -> tuple[StorageObject, bool]:
     known = _BACKSTORE_PATH.fullmatch(text)
     if known:
         plugin, name = known.groups()
+        if plugin == "user" and (found := node.lio.find_storage_object(plugin, name)) is not None:
+            # As a saved configuration calls it, whatever its handler is.
+            return found, False
         so = node.get_root().get_child("backstores").get_child(plugin).get_child(name)
         return _expect_storage_object(so, text), False
     try:
