@@ -69,6 +69,8 @@ def read_or(path: str, default: str) -> str:
 def write(path: str, text: str) -> None:
     """Store text with one write(2). Python's own files flush a refused value a second time when they are
     closed, which configfs takes as a second store. Raises OSError."""
+    if path.endswith(CRASHING):
+        _refuse_a_crash(path, text)
     if pretended is not None:
         pretended.write(path, text)
         return
@@ -77,6 +79,21 @@ def write(path: str, text: str) -> None:
         os.write(fd, text.encode("utf-8", "surrogateescape"))
     finally:
         os.close(fd)
+
+
+CRASHING = ("/attrib/emulate_tpu", "/attrib/emulate_tpws", "/alua_lu_gp")
+"""Files to which kernels (6.1 among them) must not be written everything."""
+
+
+def _refuse_a_crash(path: str, text: str) -> None:
+    """Raises OSError for a value that would bring the kernel down: thin provisioning of a storage object that
+    has no file or device yet, leaving a logical unit group when in none."""
+    if path.endswith("/alua_lu_gp"):
+        refused = text.strip() == "NULL" and not read_or(path, "")
+    else:
+        refused = read_or(f"{path.rsplit('/', 2)[0]}/enable", "1") == "0"
+    if refused:
+        raise OSError(errno.EINVAL, "this would crash the kernel", path)
 
 
 def is_dir(path: str) -> bool:

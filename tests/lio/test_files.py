@@ -1,0 +1,34 @@
+"""Reading and writing single files of configfs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isadmin.lio import files
+
+
+@pytest.mark.parametrize("name", ["emulate_tpu", "emulate_tpws"])
+def test_what_crashes_a_kernel_is_never_written(tmp_path: Path, name: str) -> None:
+    device = tmp_path / "core/fileio_0/d"
+    (device / "attrib").mkdir(parents=True)
+    (device / "enable").write_text("0\n")
+    (device / "attrib" / name).write_text("0\n")
+    with pytest.raises(OSError, match="crash"):
+        files.write(f"{device}/attrib/{name}", "1")
+    assert (device / "attrib" / name).read_text() == "0\n"
+    (device / "enable").write_text("1\n")
+    files.write(f"{device}/attrib/{name}", "1")
+    assert (device / "attrib" / name).read_text() == "1\n"
+
+
+def test_no_logical_unit_group_is_left_twice(tmp_path: Path) -> None:
+    group = tmp_path / "alua_lu_gp"
+    group.write_text("")
+    with pytest.raises(OSError, match="crash"):
+        files.write(str(group), "NULL\n")
+    assert group.read_text() == ""
+    group.write_text("LU Group Alias: default_lu_gp\nLU Group ID: 0\n")
+    files.write(str(group), "NULL")
+    assert group.read_text().startswith("NULL")
