@@ -23,6 +23,7 @@ from isadmin.userspace.iscsi.codes import (
 from isadmin.userspace.iscsi.errors import DataError, ProtocolError
 from isadmin.userspace.iscsi.pdu import DATA_IN, DATA_OUT, R2T, SCSI_COMMAND, SCSI_RESPONSE, Pdu, Reject
 from isadmin.userspace.iscsi.session import Transfer
+from isadmin.userspace.iscsi.states import taken
 from isadmin.userspace.scsi import dispatch
 from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.nexus import lun_number
@@ -163,8 +164,6 @@ class Commands:
     def _scsi_command(self, header: bytes, data: memoryview, ahs: bytes) -> None:
         _, flags, _, _, lun, itt, expected, _, _, cdb = SCSI_COMMAND.unpack(header)
         session = self.session
-        if session.discovery:
-            raise ProtocolError("a SCSI command in a discovery session")
         if itt in self.tasks:
             self.send_reject(RejectReason.TASK_IN_PROGRESS, header)
             return
@@ -285,7 +284,7 @@ class Commands:
         while too little of it is there. A long segment that is not whole yet is received straight into the
         command's buffer from here on."""
         fields: tuple[int, ...] = DATA_OUT.unpack_from(view, position)
-        _, flags, _, lengths, _, itt, ttt, _, _, _, data_sn, offset = fields
+        opcode, flags, _, lengths, _, itt, ttt, _, _, _, data_sn, offset = fields
         if lengths >> 24 or lengths > self.active.max_recv:
             raise ProtocolError("a Data-Out PDU that is too long")
         start = position + 48
@@ -296,6 +295,8 @@ class Commands:
         if not whole and (lengths & 3 or stop - end < DIRECT or transfer is None):
             return -1
         if task is None or transfer is None:
+            if opcode not in taken(self.connection.state, discovery=self.session.discovery):
+                raise ProtocolError(f"write data in state {self.connection.state.name}")
             log.debug("data for no command from %s is dropped", self.connection.peer)
             return stop
         if not whole and offset + lengths > len(task.buffer):

@@ -20,6 +20,7 @@ from isadmin.userspace.iscsi.digest import crc32c
 from isadmin.userspace.iscsi.errors import IscsiError, ProtocolError
 from isadmin.userspace.iscsi.login import LoginMachine
 from isadmin.userspace.iscsi.pdu import LoginRequest, decode, frame, padding
+from isadmin.userspace.iscsi.states import AFTER, OPEN, Event, State
 from isadmin.userspace.loop import INPUT, OUTPUT
 from isadmin.userspace.sessions import ActiveSession
 
@@ -66,6 +67,7 @@ class Connection:
         "server",
         "sock",
         "stat_sn",
+        "state",
         "tx_octets",
     )
 
@@ -81,7 +83,9 @@ class Connection:
         self.full: FullFeature | None = None
         self.cid = 0
         self.stat_sn = 0
+        self.state = State.XPT_UP
         self.closed = False
+        """Its state is FREE."""
         self.heard = True
         self.login_ticks = limits.LOGIN_TICKS
         self.rx_octets = 0
@@ -91,7 +95,7 @@ class Connection:
         self.blocked = False
         """The socket takes no more, or has taken its turn's share: what is queued goes first."""
         self.closing = False
-        """What is queued goes out, then the connection ends."""
+        """Nothing more is received: what is queued goes out, then the connection ends."""
         self.more = False
         """Whole PDUs are held back for this connection's next turn."""
         self.max_recv = 8192
@@ -311,7 +315,9 @@ class Connection:
                 return position
             pdu = decode(bytes(view[position : position + 48]), bytes(view[found.data : found.data_end]))
             if not isinstance(pdu, LoginRequest):
+                # Of all requests, the states before the login take this one.
                 raise IscsiError("something else than a login request before the login")
+            self.enter(Event.LOGIN_REQUEST)
             machine = self.machine
             assert machine is not None
             response = machine.receive(pdu)
@@ -321,6 +327,7 @@ class Connection:
                 self.cid = machine.cid
                 self.full = server.host.attach(self, machine)
                 self.machine = None
+                self.enter(Event.LOGIN_COMPLETE)
                 response.max_cmd_sn = self.full.session.max_cmd_sn
             self.send(response.encode())
             if machine.failed is not None:
@@ -468,9 +475,15 @@ class Connection:
         log.warning("connection from %s broke the protocol: %s", self.peer, error)
         self.close_after_flush()
 
-    def close_after_flush(self) -> None:
+    def enter(self, event: Event) -> None:
+        """The state that an event leads to."""
+        self.state = state = AFTER[self.state, event]
+        self.closing = state not in OPEN
+        self.closed = state is State.FREE
+
+    def close_after_flush(self, event: Event = Event.BROKEN) -> None:
         """Send what is queued, then close; nothing more is read."""
-        self.closing = True
+        self.enter(event)
         if not self.blocked:
             self._watch(0)
             self.flush()
@@ -480,7 +493,7 @@ class Connection:
         if self.closed:
             return
         self._watch(0)
-        self.closed = True
+        self.enter(Event.CLOSED)
         if not quiet:
             log.info("connection from %s ended: %s", self.peer, reason)
         self.sock.close()

@@ -35,6 +35,7 @@ from isadmin.userspace.iscsi.pdu import (
     decode,
 )
 from isadmin.userspace.iscsi.pdu import LogoutResponse as LogoutResponsePdu
+from isadmin.userspace.iscsi.states import Event, State, taken
 from isadmin.userspace.iscsi.text import MAX_TEXT, format_pairs, parse_pairs, send_targets
 from isadmin.userspace.sessions import ActiveSession
 from isadmin.userspace.taskmanagement import TaskManagement
@@ -61,7 +62,6 @@ class FullFeature(Commands):
     """One connection in full-feature phase."""
 
     __slots__ = (
-        "_logout_requested",
         "_nop_ticks",
         "_text",
         "_text_answer",
@@ -77,7 +77,6 @@ class FullFeature(Commands):
         self._text = bytearray()
         self._text_answer = b""
         self._text_tag = RESERVED_TAG
-        self._logout_requested = False
 
     @property
     def idle(self) -> bool:
@@ -122,6 +121,9 @@ class FullFeature(Commands):
                 self.server.flush_soon(full.connection)
 
     def _dispatch(self, opcode: int, header: bytes, data: memoryview, ahs: bytes) -> None:
+        if opcode not in taken(self.connection.state, discovery=self.session.discovery):
+            pdu = decode(header)
+            raise ProtocolError(f"a {type(pdu).__name__} in state {self.connection.state.name}")
         if opcode == Opcode.SCSI_COMMAND:
             self._scsi_command(header, data, ahs)
             return
@@ -129,18 +131,15 @@ class FullFeature(Commands):
             self._take_data(header, data)
             return
         pdu = decode(header, bytes(data))
-        handler = _HANDLERS.get(type(pdu))
-        if handler is None:
-            raise ProtocolError(f"a {type(pdu).__name__} in full-feature phase")
-        handler(self, pdu)
+        _HANDLERS[type(pdu)](self, pdu)
 
     # Requests
 
     def request_logout(self, seconds: int) -> None:
         """Ask the initiator to log out within so many seconds (asynchronous event 1)."""
-        if self._logout_requested:
+        if self.connection.state is not State.LOGGED_IN:
             return
-        self._logout_requested = True
+        self.connection.enter(Event.LOGOUT_ASKED)
         self._send(AsyncMessage(AsyncEvent.LOGOUT_REQUEST, *self._status_numbers(), parameter3=seconds))
         self.connection.flush()
 
@@ -248,7 +247,7 @@ class FullFeature(Commands):
             )
         )
         if closing:
-            self.connection.close_after_flush()
+            self.connection.close_after_flush(Event.LOGGED_OUT)
 
     def _snack(self, pdu: Pdu) -> None:
         # ErrorRecoveryLevel 0: nothing is kept to be sent again.

@@ -82,7 +82,7 @@ class ActiveSession:
             connections.append(
                 ConnectionFacts(
                     cid,
-                    "TARG_CONN_STATE_LOGGED_IN",
+                    f"TARG_CONN_STATE_{connection.state.name}",
                     connection.peer_host,
                     connection.stat_sn,
                 )
