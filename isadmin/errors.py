@@ -17,6 +17,8 @@ An error says what and where in `str(error)`, and what to do about it in `remedy
 from __future__ import annotations
 
 DIFFERENT = 9
+LONGEST = 2000
+"""Characters of what an error says, and of its remedy."""
 
 
 class IsadminError(Exception):
@@ -30,10 +32,18 @@ class IsadminError(Exception):
 
     def line(self) -> str:
         """The whole report as one line, without a trailing newline."""
-        text = str(self)
-        if self.remedy:
-            text = f"{text}: {self.remedy}"
-        return " ".join(text.split("\n"))
+        text = _one_line(str(self))
+        return f"{text}: {_one_line(self.remedy)}" if self.remedy else text
+
+
+def _one_line(text: str) -> str:
+    """A text as it can be shown whatever was typed: not too long, nothing that moves a cursor."""
+    text = " ".join(text.split("\n"))
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST * 2 // 3]}...{text[-LONGEST // 4 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class UsageError(IsadminError):
