@@ -66,7 +66,12 @@ IN_PLACE: dict[type, tuple[str, ...]] = {
 }
 """Fields that can be set; groups of values can as well; all other fields mean another object."""
 
+IGNORED = frozenset({"emulate_dpo", "emulate_fua_read"})
+"""Attributes that LIO lets be set and does not set (kernel 6.1, DEF_CONFIGFS_ATTRIB_STORE_STUB)."""
+
 GROUPS = ("attributes", "parameters", "alua", "chap", "discovery")
+OPEN = ("attributes", "parameters", "alua")
+"""Groups of which each version of LIO has other names; what an object does not have cannot be set."""
 NOT_COMPARED = frozenset({"unknown", "alias", "write_back"})
 SAID_BY_SILENCE = frozenset({"tag", "nullio"})
 """Fields that are in a file only if they are set."""
@@ -168,6 +173,17 @@ def merged(now: Flat, wanted: Flat, *, prune: bool, within: Callable[[Key], bool
     return result
 
 
+def not_had(now: Flat, wanted: Flat) -> list[str]:
+    """The values that are wanted of objects that do not have them: a newer or older LIO's, one text each."""
+    found = []
+    for key, value in wanted.items():
+        for group in OPEN if key in now else ():
+            has = getattr(now[key], group, {})
+            missing = [name for name in getattr(value, group, {}) if has and name not in has]
+            found += [f"{name} of {name_of(key)}" for name in missing]
+    return found
+
+
 def _normal(value: Object) -> Object:
     """The value with what LIO makes of it."""
     if not isinstance(value, StorageObject):
@@ -190,8 +206,9 @@ def _overlaid(old: Object | None, new: Object) -> Object:
     values: dict[str, Any] = {}
     for field in fields(new):
         before, after = getattr(old, field.name), getattr(new, field.name)
-        if field.name in ("attributes", "parameters", "alua"):
-            values[field.name] = {**before, **after}
+        if field.name in OPEN:
+            has = after if not before else {name: after[name] for name in after if name in before}
+            values[field.name] = {**before, **has}
         elif field.name == "alias" or (after is None and field.name not in SAID_BY_SILENCE):
             values[field.name] = before
         else:
@@ -386,7 +403,9 @@ def _group_sets(key: Key, group: str, old: Mapping[str, Value], new: Mapping[str
             if before != after:
                 yield Set(key, group, name, before, after)
         return
-    others = {name: new[name] for name in new if str(old.get(name, "")) != str(new[name])}
+    others = {
+        name: new[name] for name in new if str(old.get(name, "")) != str(new[name]) and name not in IGNORED
+    }
     for name, value in in_order(str(key[0]), group, old, others, new):
         yield Set(key, group, name, old.get(name), value)
 

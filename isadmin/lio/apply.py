@@ -66,6 +66,8 @@ class Outcome:
     """What was done, and, with keep_going, what could not be: one text each."""
 
     done: int = 0
+    not_had: list[str] = field(default_factory=list)
+    """Values of new objects that this LIO does not have, one text each: they are left out."""
     failed: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
@@ -78,7 +80,7 @@ def carry_out(
     Raises StepError, without keep_going, for the first change that LIO refuses.
     """
     outcome = Outcome()
-    worker = _Worker(lio, outcome.failed if keep_going else None)
+    worker = _Worker(lio, outcome.not_had, outcome.failed if keep_going else None)
     missing: set[Key] = set()
     listed = list(changes)
     for number, change in enumerate(listed):
@@ -156,9 +158,11 @@ def _causes(change: Change) -> Causes:
 class _Worker:
     """Does changes on one configfs directory, and remembers what spares looking."""
 
-    def __init__(self, lio: Lio, refused: list[str] | None = None) -> None:
-        """With `refused`, a value of a new object that LIO does not take is noted there, and no error."""
+    def __init__(self, lio: Lio, not_had: list[str], refused: list[str] | None = None) -> None:
+        """A value of a new object that LIO does not know is noted in `not_had`; with `refused`, one that it
+        does not take is noted there, and no error."""
         self._lio = lio
+        self._not_had = not_had
         self._refused = refused
         self._doing = ""
         self._root = lio.path
@@ -378,6 +382,9 @@ class _Worker:
         try:
             files.write(f"{directory}/{name}", str(value))
         except OSError as error:
+            if not os.path.exists(f"{directory}/{name}") and os.path.isdir(directory):
+                self._not_had.append(f"{name} of {self._doing}")
+                return
             if self._refused is None:
                 raise _ValueRefusedError(name, error) from error
             self._refused.append(

@@ -19,6 +19,7 @@ from isadmin.config.diff import (
     applied,
     diff,
     in_order,
+    not_had,
     verb,
 )
 from isadmin.config.model import (
@@ -140,6 +141,18 @@ def test_one_value_is_one_change() -> None:
     plan = diff(world(), world(so={"attributes": {"block_size": 512, "is_nonrot": 1}}))
     assert plan.changes == (Set(("storage_object", "ramdisk", "r"), "attributes", "is_nonrot", 0, 1),)
     assert plan.because == {}
+
+
+def test_what_lio_does_not_set_is_no_difference() -> None:
+    old, new = ({"emulate_dpo": value, "emulate_fua_read": value} for value in (0, 1))
+    assert not diff(world(so={"attributes": old}), world(so={"attributes": new}))
+
+
+def test_what_an_object_does_not_have_is_left_out_and_named() -> None:
+    wanted = world(so={"attributes": {"block_size": 512, "is_nonrot": 0, "task_timeout": 3}})
+    assert not diff(world(), wanted)
+    assert not_had(flatten(world()), flatten(wanted)) == ["task_timeout of /backstores/ramdisk/r"]
+    assert not_had({}, flatten(wanted)) == []
 
 
 def test_the_name_of_a_link_is_no_difference() -> None:

@@ -316,10 +316,17 @@ class ConfigurationCommands(Node):
             found, within = narrowed(found)
         now = plans.running(self.shell)
         wanted = flatten(document.value(found))
+        self._warn_of_values_not_had(path, diff.not_had(now, wanted))
         try:
             return diff.exact(now, diff.merged(now, wanted, prune=prune, within=within)), now
         except diff.DanglingError as error:
             raise RefusedFileError(f"{path}: {error}", "nothing was changed") from error
+
+    def _warn_of_values_not_had(self, source: object, names: list[str]) -> None:
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            what = "values that this target does not have are left out"
+            self.warn(f"{source}: {what}: {', '.join(names[:3])}{more}")
 
     # Applying
 
@@ -413,6 +420,7 @@ class ConfigurationCommands(Node):
 
         outcome = plans.carry_out(self.shell, plan, now, command, keep_going=keep_going)
         self.get_root().refresh()
+        self._warn_of_values_not_had(command, outcome.not_had)
         for line in outcome.failed:
             self.warn(f"{line}, skipped")
         for line in outcome.skipped:
