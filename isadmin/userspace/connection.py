@@ -36,11 +36,10 @@ class Connection:
     """One TCP connection of an initiator."""
 
     __slots__ = (
+        "_appetite",
         "_arena",
-        "_data_digest",
         "_direct",
         "_direct_done",
-        "_header_digest",
         "_held",
         "_out",
         "_stalled_ticks",
@@ -50,8 +49,9 @@ class Connection:
         "cid",
         "closed",
         "closing",
-        "digests",
+        "data_digest",
         "full",
+        "header_digest",
         "heard",
         "listener",
         "local_host",
@@ -100,17 +100,18 @@ class Connection:
         """Whole PDUs are held back for this connection's next turn."""
         self.max_recv = 8192
         """The longest data segment we have declared to take."""
-        self.digests = False
+        self.header_digest = False
+        self.data_digest = False
         self.out_bytes = 0
         """Bytes queued."""
         self._out: list[bytes | bytearray | memoryview] = []
         self._held = b""
         self._direct: memoryview | None = None
         self._direct_done: Callable[[], None] | None = None
+        self._appetite = limits.RECEIVE
+        """Bytes to receive at once: few where a long PDU is likely, whose data then goes to its place."""
         self._arena: memoryview | None = None
         self._watched = 0
-        self._header_digest = False
-        self._data_digest = False
         self._stalled_ticks = 0
 
     def start(self) -> None:
@@ -150,7 +151,7 @@ class Connection:
             if start:
                 end = start + self.sock.recv_into(view[start : start + limits.RECEIVE])
             else:
-                end = self.sock.recv_into(view, limits.RECEIVE)
+                end = self.sock.recv_into(view, self._appetite)
         except BlockingIOError:
             return
         except OSError as error:
@@ -186,6 +187,7 @@ class Connection:
             return
         done = self._direct_done
         self._direct = self._direct_done = None
+        self._appetite = limits.RECEIVE_AHEAD
         assert done is not None
         if not self._guard(done) or self.closing:
             return
@@ -205,6 +207,7 @@ class Connection:
         if position < 0:
             return
         left = end - position
+        self._appetite = limits.RECEIVE
         if left and not (left >= 48 and not (self.blocked or self.more) and self._set_apart(position, end)):
             self._held = bytes(server.view[position:end])
         else:
@@ -248,7 +251,7 @@ class Connection:
         if self._direct is not None or length > self.max_recv:
             return False
         total = 48 + 4 * view[position + 4] + (length + 3 & ~3)
-        total += 4 * self._header_digest + 4 * (self._data_digest and length > 0)
+        total += 4 * self.header_digest + 4 * (self.data_digest and length > 0)
         here = end - position
         if total - here < limits.DIRECT:
             return False
@@ -289,8 +292,8 @@ class Connection:
                 position,
                 end,
                 max_data=self.max_recv,
-                header_digest=self._header_digest,
-                data_digest=self._data_digest,
+                header_digest=self.header_digest,
+                data_digest=self.data_digest,
             )
             if found is None:
                 return -1
@@ -337,9 +340,8 @@ class Connection:
             if machine.done:
                 parameters = machine.parameters
                 assert parameters is not None
-                self._header_digest = parameters.header_digest
-                self._data_digest = parameters.data_digest
-                self.digests = self._header_digest or self._data_digest
+                self.header_digest = parameters.header_digest
+                self.data_digest = parameters.data_digest
                 self.max_recv = parameters.max_recv_data_segment_length
             position = found.end
         return position
@@ -354,7 +356,7 @@ class Connection:
     def send_pdu(self, header: bytes, data: bytes | bytearray | memoryview = b"") -> None:
         """Queue a PDU whose header has its lengths, with padding and digests as negotiated."""
         self.send(header)
-        if self._header_digest:
+        if self.header_digest:
             self.send(crc32c(header))
         length = len(data)
         if length:
@@ -362,8 +364,8 @@ class Connection:
             pad = padding(length)
             if pad:
                 self.send(pad)
-            if self._data_digest:
-                self.send(crc32c(bytes(data) + pad))
+            if self.data_digest:
+                self.send(crc32c(bytes(data) + pad if pad else data))
 
     def flush(self) -> None:
         """Send what is queued, as far as the socket takes it and limits.TURN allows."""

@@ -1,7 +1,7 @@
 """The loop that every PDU of the full-feature phase comes through.
 
 READs and WRITEs that need no special care (LunPath.plain) are carried out right here: one Struct unpacks
-header and CDB together, and there is no object, slice or task for a PDU. Their answers lie one behind the
+header and CDB together, and there is no object or task for a PDU. Their answers lie one behind the
 other in the server's arena, data right behind its header, so that a run of them is one buffer of one send.
 Everything else, and everything that would wait, goes to fullfeature.py.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from isadmin.userspace import limits
 from isadmin.userspace.iscsi.codes import Opcode
+from isadmin.userspace.iscsi.digest import crc32c
 from isadmin.userspace.sessions import count
 
 if TYPE_CHECKING:
@@ -65,15 +66,18 @@ def consume(
     )
     exp_cmd_sn, stat_sn = session.exp_cmd_sn, connection.stat_sn
     ahead = session.window - 1 - session.outstanding
+    digests = connection.header_digest or connection.data_digest
+    head = 52 if connection.header_digest else 48
+    tail_digest = 4 if connection.data_digest else 0
     arena = server.arena
     start = used = server.arena_used
     # A run of answers that are not queued yet is arena[start:used].
     commands = read_bytes = write_bytes = sent = 0
     counted: LunPath | None = None
     known = _NO_LUN
-    while end - position >= 48:
+    while end - position >= head:
         first, lengths, lun, itt, expected, cmd_sn, operation, middle, tail, last = unpack(buffer, position)
-        if lun != known and ahead >= 0 and not connection.digests:
+        if lun != known and ahead >= 0:
             path = paths.get(lun)
             if path is not None and path.plain:
                 known, unit, storage = lun, path.unit, path.unit.storage
@@ -94,32 +98,42 @@ def consume(
             length = blocks << shift
             if length and length == expected and lba + blocks <= unit_blocks:
                 if operation & _WRITING:
-                    stop = position + 48 + length
+                    place = position + head
+                    after = place + length
+                    stop = after + tail_digest
                     if (
                         first in writes
                         and lengths == length
                         and stop <= end
                         and length <= max_recv
                         and writable
-                        and write_now(lba << shift, view[position + 48 : stop])
+                        and not (digests and _damaged(view, position, head, after, stop))
+                        and write_now(lba << shift, view[place:after])
                     ):
                         exp_cmd_sn = exp_cmd_sn + 1 & 0xFFFFFFFF
                         pack_response(
                             arena, used, _GOOD_RESPONSE, itt, stat_sn,
                             exp_cmd_sn, exp_cmd_sn + ahead & 0xFFFFFFFF,
                         )  # fmt: skip
+                        if digests:
+                            _seal(arena, used, head, used + head, used + head)
                         stat_sn = stat_sn + 1 & 0xFFFFFFFF
-                        used += 48
+                        used += head
                         position = stop
                         commands += 1
                         write_bytes += length
                         continue
                 elif first in reads and not lengths:
-                    place = used + 48
+                    place = used + head
                     after = place + length
-                    if after <= arena_size and read_now(lba << shift, arena[place:after]) == length:
+                    stop = after + tail_digest
+                    if (
+                        stop <= arena_size
+                        and not (digests and _damaged(view, position, head, 0, 0))
+                        and read_now(lba << shift, arena[place:after]) == length
+                    ):
                         exp_cmd_sn = exp_cmd_sn + 1 & 0xFFFFFFFF
-                        position += 48
+                        position += head
                         commands += 1
                         read_bytes += length
                         if length <= max_xmit:
@@ -127,15 +141,17 @@ def consume(
                                 arena, used, _GOOD_DATA_IN, length, itt, _NO_TAG, stat_sn,
                                 exp_cmd_sn, exp_cmd_sn + ahead & 0xFFFFFFFF,
                             )  # fmt: skip
+                            if digests:
+                                _seal(arena, used, head, after, stop)
                             stat_sn = stat_sn + 1 & 0xFFFFFFFF
                         else:
                             if used > start:
                                 connection.send(arena[start:used])
-                            start = after
+                            start = stop
                             session.exp_cmd_sn, connection.stat_sn = exp_cmd_sn, stat_sn
                             full.send_data_in(itt, arena[place:after], length, 0)
                             stat_sn = connection.stat_sn
-                        used = after
+                        used = stop
                         if used < flush_at:
                             continue
                         if used > start:
@@ -147,7 +163,7 @@ def consume(
                         start = used = server.arena_used
                         if connection.blocked or connection.closed:
                             break
-                        if sent >= limits.TURN and end - position >= 48:
+                        if sent >= limits.TURN and end - position >= head:
                             connection.more = True
                             break
                         continue
@@ -155,7 +171,7 @@ def consume(
             connection.send(arena[start:used])
             server.arena_used = used
         session.exp_cmd_sn, connection.stat_sn = exp_cmd_sn, stat_sn
-        if first >> 24 == Opcode.DATA_OUT and not connection.digests:
+        if first >> 24 == Opcode.DATA_OUT and not digests:
             following = full.data_out(view, position, end)
         else:
             following = connection.one(full, view, position, end)
@@ -181,3 +197,21 @@ def consume(
             session.max_cmd_sn = exp_cmd_sn + ahead & 0xFFFFFFFF
         count(counted, commands, read_bytes, write_bytes)
     return position
+
+
+def _damaged(view: memoryview, position: int, head: int, after: int, stop: int) -> bool:
+    """Whether a digest is wrong, the header's at `position` or that of the data which ends at `after`: the
+    long way will tell the initiator."""
+    data = position + head
+    if head > 48 and crc32c(view[position : position + 48]) != view[data - 4 : data]:
+        return True
+    return stop > after and crc32c(view[data:after]) != view[after:stop]
+
+
+def _seal(arena: memoryview, position: int, head: int, after: int, stop: int) -> None:
+    """Put the digests of an answer in their places."""
+    data = position + head
+    if head > 48:
+        arena[position + 48 : data] = crc32c(arena[position : position + 48])
+    if stop > after:
+        arena[after:stop] = crc32c(arena[data:after])

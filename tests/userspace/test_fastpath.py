@@ -47,11 +47,21 @@ READS = [
 ]
 
 
+@pytest.fixture(params=["None", "HeaderDigest", "DataDigest", "both"])
+def disk(rig: Rig, request: pytest.FixtureRequest) -> Iterator[Initiator]:
+    """An initiator at a ramdisk, with each choice of digests in turn."""
+    keys = {key: "CRC32C" for key in ("HeaderDigest", "DataDigest") if request.param in (key, "both")}
+    with rig.login(rig.serve(rig.ramdisk(SIZE)), keys=keys) as initiator:
+        initiator.ready()
+        initiator.write(0, os.urandom(16 << 9))
+        yield initiator
+
+
 @pytest.fixture
-def disk(rig: Rig) -> Iterator[Initiator]:
+def plain(rig: Rig) -> Iterator[Initiator]:
+    """The same without digests, which cost the initiator of the tests a lot."""
     with rig.login(rig.serve(rig.ramdisk(SIZE))) as initiator:
         initiator.ready()
-        initiator.write(0, os.urandom(SIZE // 16))
         yield initiator
 
 
@@ -93,26 +103,26 @@ def test_a_protected_unit_refuses_plain_writes(rig: Rig) -> None:
 
 @pytest.mark.parametrize("flush_at", [1, 10_000, limits.FLUSH_AT])
 def test_turns_keep_every_answer_in_order(
-    disk: Initiator, monkeypatch: pytest.MonkeyPatch, flush_at: int
+    plain: Initiator, monkeypatch: pytest.MonkeyPatch, flush_at: int
 ) -> None:
     """However early a connection has to let others in, nothing is lost or late for good."""
     monkeypatch.setattr(limits, "FLUSH_AT", flush_at)
     monkeypatch.setattr(limits, "TURN", 5000)
-    whole = disk.read(0, 64 * 8).data
-    tags = [disk.send_command(ten(0x28, 8 * n, 8), expected_in=4096) for n in range(60)]
+    whole = plain.read(0, 64 * 8).data
+    tags = [plain.send_command(ten(0x28, 8 * n, 8), expected_in=4096) for n in range(60)]
     for number, itt in enumerate(tags):
-        pdu = disk.receive()
+        pdu = plain.receive()
         assert pdu.itt == itt
         assert pdu.data == whole[4096 * number : 4096 * (number + 1)]
-    assert disk.nop(b"x").data == b"x"
+    assert plain.nop(b"x").data == b"x"
 
 
-def test_a_long_read_is_sent_in_turns(disk: Initiator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_read_is_sent_in_turns(plain: Initiator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "TURN", 3000)
     data = os.urandom(1 << 20)
     for start in range(0, len(data), 1 << 18):
-        disk.write(start // 512, data[start : start + (1 << 18)])
-    reply = disk.finish(disk.send_command(ten(0x28, 0, 2048), expected_in=len(data)))
+        plain.write(start // 512, data[start : start + (1 << 18)])
+    reply = plain.finish(plain.send_command(ten(0x28, 0, 2048), expected_in=len(data)))
     assert reply.data == data
 
 
