@@ -34,6 +34,8 @@ ALUA_STATES = {
     15: "Transitioning",
 }
 MAX_LUN = 65535
+FEW_PROBES = 4
+"""Look-ups of storage objects by name after which listing all of them pays."""
 
 
 class Lio:
@@ -44,16 +46,17 @@ class Lio:
     core/ has another number of subdirectories than before.
     """
 
-    __slots__ = ("_backing", "_hbas", "_links", "_listed", "_probed", "_seen", "path")
+    __slots__ = ("_backing", "_found", "_hbas", "_links", "_listed", "_probes", "_seen", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._hbas: dict[str, list[str]] = {}
         self._seen: tuple[int, ...] = ()
         self._links: dict[str, tuple[str, str] | None] | None = None
+        self._found: dict[tuple[str, str], str] = {}
         self._listed = False
         self._backing: dict[str, tuple[int, int] | None] = {}
-        self._probed = False
+        self._probes = 0
 
     def hbas(self) -> dict[str, list[str]]:
         """The backstores' directories in core/ and the names of the storage objects in each."""
@@ -134,10 +137,21 @@ class Lio:
 
     def find_storage_object(self, plugin: str, name: str) -> StorageObject | None:
         """The storage object of that name, None if there is none."""
-        if not self._seen and not self._probed:
+        so = self._find_storage_object(plugin, name)
+        if so is None:
+            self._found.pop((plugin, name), None)
+        else:
+            self._found[plugin, name] = so.path
+        return so
+
+    def _find_storage_object(self, plugin: str, name: str) -> StorageObject | None:
+        known = self._found.get((plugin, name))
+        if known is not None and files.is_dir(known):
+            return StorageObject(known)
+        if not self._seen and self._probes < FEW_PROBES:
             # A process that runs one command would list every directory to look into one: the newest are
             # probed first, since what was just created is what commands are mostly about.
-            self._probed = True
+            self._probes += 1
             return self._probe(plugin, name)
         prefix = PREFIXES[plugin] + "_"
         for hba, names in self.hbas().items():
@@ -146,7 +160,7 @@ class Lio:
                 if so.exists():
                     return so
                 self.forget()
-                return self.find_storage_object(plugin, name)
+                return self._find_storage_object(plugin, name)
         return None
 
     def _probe(self, plugin: str, name: str) -> StorageObject | None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from isadmin.errors import NoTargetError
 from isadmin.userspace.configfs.links import Resolver
+from isadmin.userspace.configfs.tree import S_IFDIR, S_IFLNK, S_IFREG
 
 if TYPE_CHECKING:
     from isadmin.userspace.configfs.tree import Stat, Tree
@@ -101,8 +102,9 @@ class Operations:
         self._resolver = resolver
         self._c_stat = c_stat
         self._records: dict[Stat, Any] = {}
-        self._listings: dict[int, list[str]] = {}
-        """Directory handle -> its names when it was opened."""
+        self._types = {kind: self._of_type(kind) for kind in (S_IFDIR, S_IFREG, S_IFLNK)}
+        self._listings: dict[int, list[tuple[bytes, int]]] = {}
+        """Directory handle -> its names and their types when it was opened."""
         self._contents: dict[int, bytes | None] = {}
         """File handle -> content read through it, None before the first read (it fills a buffer)."""
         self._handles = itertools.count(1)
@@ -138,9 +140,13 @@ class Operations:
         return record
 
     def _opendir(self, path: bytes, info: Any) -> int:
+        listed = [(name.encode(*ENCODING), kind) for name, kind in self.tree.entries(_text(path))]
         handle = next(self._handles)
-        self._listings[handle] = [".", "..", *self.tree.listdir(_text(path))]
-        info.contents.fh = handle
+        self._listings[handle] = [(b".", S_IFDIR), (b"..", S_IFDIR), *listed]
+        facts = info.contents
+        facts.fh = handle
+        # The kernel keeps what it is told here until the directory changes, as it keeps names.
+        facts.cache_readdir = facts.keep_cache = 1
         return 0
 
     def _releasedir(self, path: bytes, info: Any) -> int:
@@ -148,22 +154,35 @@ class Operations:
         return 0
 
     def _readdir(self, path: bytes, buffer: Any, filler: Any, offset: int, info: Any, flags: int) -> int:
-        """One bufferful from entry number `offset`. Each name goes with its attributes (FUSE_READDIR_PLUS),
-        which libfuse hands on only when entries have offsets; a walk of the tree then needs no look-up for
-        each."""
+        """One bufferful from entry number `offset`: names and types; with FUSE_READDIR_PLUS
+        each name goes with its attributes: a walk needs no look-up for each. libfuse hands those on only when
+        entries have offsets."""
+        listing = self._listings[info.contents.fh]
+        if not flags & FUSE_READDIR_PLUS:
+            types = self._types
+            for number in range(offset, len(listing)):
+                name, kind = listing[number]
+                if filler(buffer, name, types[kind], number + 1, 0):
+                    break
+            return 0
         directory = _text(path)
         prefix = f"{directory}/" if directory else ""
-        fill = FUSE_FILL_DIR_PLUS if flags & FUSE_READDIR_PLUS else 0
-        listing = self._listings[info.contents.fh]
         for number in range(offset, len(listing)):
-            name = listing[number]
+            name = listing[number][0]
+            place = directory if number < 2 else prefix + name.decode(*ENCODING)
             try:
-                record = self._record(self.tree.stat(directory if number < 2 else prefix + name))
+                record = self._record(self.tree.stat(place))
             except FileNotFoundError:
                 continue
-            if filler(buffer, name.encode(*ENCODING), record, number + 1, fill):
+            if filler(buffer, name, record, number + 1, FUSE_FILL_DIR_PLUS):
                 break
         return 0
+
+    def _of_type(self, kind: int) -> Any:
+        """A struct stat of which only the type is told."""
+        record = self._c_stat()
+        record.st_mode = kind
+        return record
 
     def _readlink(self, path: bytes, buffer: int, size: int) -> int:
         target = self.tree.readlink(_text(path)).encode(*ENCODING)[: size - 1] + b"\0"

@@ -139,17 +139,21 @@ class Tree:
 
     def listdir(self, path: str) -> list[str]:
         """Names in a directory, newest first, as configfs reads them out."""
+        return [name for name, _ in self.entries(path)]
+
+    def entries(self, path: str) -> list[tuple[str, int]]:
+        """What listdir lists, each with its type: S_IFDIR, S_IFREG or S_IFLNK."""
         place = self._find(path)
         if place.name:
             fail(errno.ENOTDIR, path)
         node, group = place.node, place.group
-        names = list(group.files)
-        names += group.groups
-        names += node.made.get(group.path, ())
+        found = [(name, S_IFREG) for name in group.files]
+        found += [(name, S_IFDIR) for name in group.groups]
+        found += [(name, S_IFDIR) for name in node.made.get(group.path, ())]
         if node.link_name and not group.path:
-            names.append(node.link_name)
-        names.reverse()
-        return names
+            found.append((node.link_name, S_IFLNK))
+        found.reverse()
+        return found
 
     def readlink(self, path: str) -> str:
         """The link's target as configfs gives it: relative, through the root of configfs."""
