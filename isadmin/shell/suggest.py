@@ -225,7 +225,8 @@ def _values(
     if method is None:
         return []
     found = []
-    for offered in method(given, typed, current) or ():
+    values = method(given, typed, current) or ()
+    for offered in values:
         text = offered.rstrip(" ")
         if not match(text, typed):
             continue
@@ -234,7 +235,8 @@ def _values(
             found.append(Suggestion(text, length, "parameter", meaning))
         else:
             more = "" if text.endswith("/") else " "
-            found.append(Suggestion(language.quote(text) + more, length, "value"))
+            meaning = values[offered] if isinstance(values, Mapping) else ""
+            found.append(Suggestion(language.quote(text) + more, length, "value", meaning))
     return found
 
 

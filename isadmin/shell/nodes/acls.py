@@ -16,9 +16,9 @@ from isadmin.shell.node import Node, Summary
 from isadmin.shell.nodes import auth
 from isadmin.shell.nodes.base import LioNode, ObjectNode
 from isadmin.shell.nodes.exporting import (
+    exportable,
     exported_as,
     storage_object_at,
-    storage_object_paths,
 )
 
 
@@ -167,8 +167,12 @@ class Acls(LioNode):
     def ui_complete_delete(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
         return [acl.wwn for acl in self.tpg.acls()]
 
-    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
-        return ["true", "false"] if current_param == "add_mapped_luns" else []
+    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> dict[str, str]:
+        if current_param == "add_mapped_luns":
+            return {"true": "", "false": ""}
+        from isadmin.shell import candidates
+
+        return candidates.initiators(self.tpg) if current_param == "wwn" else {}
 
     def ui_complete_tag(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
         return [child.name for child in self.sorted_children()] if current_param == "wwn_or_tag" else []
@@ -380,12 +384,15 @@ class AclNode(ObjectNode):
             write.delete_mapped_lun(mapped)
         self.say(f"Deleted Mapped LUN {number}.")
 
-    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
+    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> dict[str, str]:
         if current_param == "mapped_lun":
-            return [str(self.first.free_lun())]
+            return {str(self.first.free_lun()): "the lowest free one"}
         if current_param == "write_protect":
-            return ["true", "false"]
-        return [f"lun{lun.number}" for lun in self.tpg.luns()] + storage_object_paths(self, text)
+            return {"true": "only for reading", "false": ""}
+        mapped = {one.lun_number() for one in self.first.mapped_luns()}
+        free = [lun for lun in self.tpg.luns() if lun.number not in mapped]
+        found = {f"lun{lun.number}": so.full_name if (so := lun.storage_object()) else "" for lun in free}
+        return found | exportable(self.tpg, text)
 
     def ui_complete_delete(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
         return [str(mapped.number) for mapped in self.first.mapped_luns()]

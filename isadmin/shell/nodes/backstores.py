@@ -21,7 +21,7 @@ from isadmin.shell.suggest import paths_like
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 BLKROGET = 0x125E
 FD_MAX_DEV_NAME = 255
@@ -268,10 +268,14 @@ class BlockBackstore(Backstore):
         self.say(f"Created block storage object {name} using {dev}.")
         return self.new_node(node)
 
-    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
+    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> Iterable[str]:
         if current_param in ("readonly", "exclusive"):
             return ["true", "false"]
-        return paths_like(text, stat.S_IFBLK) if current_param == "dev" else []
+        if current_param != "dev":
+            return []
+        from isadmin.shell import candidates
+
+        return candidates.block_devices(self.lio) | dict.fromkeys(paths_like(text, stat.S_IFBLK), "")
 
 
 class RamdiskBackstore(Backstore):

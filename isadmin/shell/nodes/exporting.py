@@ -76,7 +76,9 @@ def exported_as(so: StorageObject, tpg: Tpg) -> Lun | None:
     return None
 
 
-def storage_object_paths(node: LioNode, text: str) -> list[str]:
-    """For completion: storage objects by their path, and files."""
-    named = [f"/backstores/{so.full_name}" for so in node.lio.storage_objects()]
-    return sorted(named) + (paths_like(text) if text else [])
+def exportable(tpg: Tpg, text: str) -> dict[str, str]:
+    """For completion: what a portal group does not export yet: storage objects by their path, and files."""
+    from isadmin.shell import candidates
+
+    found = candidates.storage_objects(tpg.target.lio, candidates.exported(tpg))
+    return found | dict.fromkeys(paths_like(text) if text else (), "")

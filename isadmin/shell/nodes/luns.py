@@ -12,10 +12,10 @@ from isadmin.shell.language import Command
 from isadmin.shell.node import Node, Summary
 from isadmin.shell.nodes.base import LioNode, ObjectNode
 from isadmin.shell.nodes.exporting import (
+    exportable,
     exported_as,
     lun_number,
     storage_object_at,
-    storage_object_paths,
 )
 
 
@@ -130,10 +130,10 @@ class Luns(LioNode):
         write.delete_lun(found)
         self.say(f"Deleted LUN {number}.")
 
-    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
+    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> dict[str, str]:
         if current_param == "add_mapped_luns":
-            return ["true", "false"]
-        return storage_object_paths(self, text) if current_param == "storage_object" else []
+            return {"true": "", "false": ""}
+        return exportable(self.tpg, text) if current_param == "storage_object" else {}
 
     def ui_complete_delete(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
         return [str(lun.number) for lun in self.tpg.luns()]

@@ -105,8 +105,12 @@ class Portals(LioNode):
     def _where(self) -> str:
         return f"tpg{self.tpg.tag} of {self.tpg.target.wwn}"
 
-    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
-        return ["0.0.0.0", "::0", "127.0.0.1"] if current_param == "ip_address" else [str(DEFAULT_PORT)]  # noqa: S104
+    def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> dict[str, str]:
+        if current_param != "ip_address":
+            return {str(DEFAULT_PORT): "iSCSI's own port"}
+        from isadmin.shell import candidates
+
+        return candidates.addresses(self.tpg)
 
     def ui_complete_delete(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
         portals = self.tpg.portals()
