@@ -11,8 +11,8 @@ ARENA = 4 << 20
 DIRECT = 16 << 10
 """From this many missing bytes on, the rest of a PDU is received straight into its place."""
 RECEIVE_AHEAD = 4 << 10
-"""Bytes received beyond such a rest, or next after it: no more of another long PDU than its beginning, so that
-it gets to its place directly as well."""
+"""Bytes received beyond such a rest, or next after it: of another long PDU no more than its beginning, so
+that it gets to its place directly as well."""
 BUFFERS_KEPT = 16 << 20
 """Bytes of buffers kept for use again."""
 FLUSH_AT = 256 << 10

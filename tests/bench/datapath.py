@@ -134,7 +134,7 @@ def main() -> int:
     if options.serve:
         run(serve(int(options.serve[0]), Path(options.serve[1]), tuned=options.tuned))
         return 0
-    rounds, seconds = (1, 1.0) if options.brief else (options.rounds, options.seconds)
+    rounds, seconds = (1, 0.4) if options.brief else (options.rounds, options.seconds)
     print(f"isadmin runs in {interpreter()}")
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))

@@ -527,7 +527,7 @@ def test_random_bytes_after_a_login(rig: Rig) -> None:
 def test_a_silent_initiator_is_pinged_and_then_dropped(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "TICK", 0.02)
     tpg = rig.serve(rig.ramdisk(SIZE), generate_node_acls=0)
-    rig.acl(tpg, "iqn.2003-01.org.test:dead", nopin_timeout=3, nopin_response_timeout=5)
+    rig.acl(tpg, "iqn.2003-01.org.test:dead", nopin_timeout=3, nopin_response_timeout=25)
     with rig.login(tpg, name="iqn.2003-01.org.test:dead") as initiator:
         for _ in range(3):
             ping = initiator.receive()
