@@ -60,7 +60,7 @@ class Forks:
         self._process.communicate()
 
 
-def _become(request: dict[str, object], main: object) -> int:
+def become(request: Mapping[str, object], main: object) -> int:
     """In the child: be `isadmin ARGV`. Its exit status."""
     assert callable(main)
     files, argv, env = request["files"], request["argv"], request["env"]
@@ -95,7 +95,7 @@ def _serve() -> None:
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
-            os._exit(_become(json.loads(line), main))
+            os._exit(become(json.loads(line), main))
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         print(status, flush=True)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from isadmin.lio import host
 from tests.integration.sandbox import Userspace
 from tests.kernel.forks import Forks
 
@@ -103,8 +104,17 @@ class Kernel(Userspace):
     def __init__(self, directory: Path, forks: Forks) -> None:
         self.mount = MOUNT
         self.state = next(path for path in STATE if path.is_dir())
+        self.runtime = directory / "run"
         self._forks = forks
-        self.env = os.environ | {"XDG_CONFIG_HOME": str(directory / "config"), "HOME": str(directory)}
+        self.env = os.environ | {
+            "ISADMIN_RUNTIME_DIR": str(self.runtime),
+            "XDG_CONFIG_HOME": str(directory / "config"),
+            "HOME": str(directory),
+        }
+
+    @property
+    def host(self) -> host.Host:
+        return host.Host("kernel", self.mount, self.state, self.runtime)
 
     def isadmin(
         self, *arguments: str, typed: str | None = None, userspace: bool = True
