@@ -37,6 +37,7 @@ from isadmin.config.model import (
     parent_of,
     sort_key,
 )
+from isadmin.config.spelling import respelled
 
 PAGE = 4096
 """What a ramdisk's size is rounded to, in bytes."""
@@ -153,7 +154,8 @@ def diff(now: Configuration, wanted: Configuration, *, prune: bool = True) -> Pl
 
     Raises DanglingError if a LUN or mapped LUN of the result would show what is not there.
     """
-    return exact(flatten(now), merged(flatten(now), flatten(wanted), prune=prune))
+    there = flatten(now)
+    return exact(there, merged(there, respelled(flatten(wanted), there), prune=prune))
 
 
 # What the result is to be

@@ -304,6 +304,7 @@ class ConfigurationCommands(Node):
         """What a file would change, and the running configuration. Raises IsadminError."""
         from isadmin.config import diff, document, store
         from isadmin.config.model import flatten
+        from isadmin.config.spelling import respelled
         from isadmin.shell import plans
 
         found = store.read(path)
@@ -315,7 +316,7 @@ class ConfigurationCommands(Node):
         if narrowed is not None:
             found, within = narrowed(found)
         now = plans.running(self.shell)
-        wanted = flatten(document.value(found))
+        wanted = respelled(flatten(document.value(found)), now)
         self._warn_of_values_not_had(path, diff.not_had(now, wanted))
         try:
             return diff.exact(now, diff.merged(now, wanted, prune=prune, within=within)), now
