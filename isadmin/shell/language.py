@@ -22,8 +22,8 @@ BLANKS = " \t"
 KEY = pattern(r"[A-Za-z0-9_-]+(?==)")
 PLAIN = pattern(r"[^\s\"'#][^\s\"']*")
 MASK = "********"
-SECRET = pattern(r"(?i)[a-z0-9_-]*(?:password|secret)(?!_file=)[a-z0-9_-]*=")
-"""NAME= of a value that must not be shown or kept."""
+SECRET = pattern(r"(?i)(?<![a-z0-9_-])(?=[a-z0-9_-]*?(?:password|secret)(?!_file=))[a-z0-9_-]++=")
+"""NAME= of a value that must not be shown or kept. Every NAME is read once: lines may be huge."""
 
 
 class LanguageError(UsageError):

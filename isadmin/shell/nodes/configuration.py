@@ -175,7 +175,7 @@ class ConfigurationCommands(Node):
         from isadmin.config import document, generations, store
 
         state = self._state()
-        if action is None:
+        if action is None and number is None:
             found = generations.every(state)
             for one in found:
                 mark = "-" if one.number is None else str(one.number)
