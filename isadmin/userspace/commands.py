@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from isadmin.userspace import limits
 from isadmin.userspace.iscsi.codes import (
     IMMEDIATE,
     RESERVED_TAG,
@@ -27,7 +28,7 @@ from isadmin.userspace.iscsi.states import taken
 from isadmin.userspace.scsi import dispatch
 from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.nexus import lun_number
-from isadmin.userspace.scsi.sense import Asc, CheckCondition, SenseKey
+from isadmin.userspace.scsi.sense import Asc, CheckCondition, SenseKey, Status
 from isadmin.userspace.sessions import ActiveSession, count
 
 if TYPE_CHECKING:
@@ -180,13 +181,18 @@ class Commands:
         number = lun_number(lun.to_bytes(8, "big"))
         command = dispatch.admit(self.active.nexus, number, cdb, expected if writes else 0)
         numbered = not header[0] & IMMEDIATE
+        if not command.done and (refusal := self._no_room(command, numbered=numbered)):
+            command.end(refusal)
         task = Task(self, command, flags, lun, itt, expected, numbered=numbered)
         if numbered:
             session.outstanding += 1
         wanted = 0 if command.done else command.data_out_length
         length = min(wanted, expected) if writes else 0
-        if flags & 7 in (TaskAttribute.ORDERED, TaskAttribute.HEAD_OF_QUEUE):
-            command.exclusive = command.exclusive or flags & 7 == TaskAttribute.ORDERED
+        attribute = flags & 7
+        if attribute == TaskAttribute.ORDERED:
+            command.exclusive = True
+        elif attribute == TaskAttribute.HEAD_OF_QUEUE:
+            command.head_of_queue = True
         if immediate >= length and final:
             command.data_out = bytes(data[:length]) if length else None
             self._start(task)
@@ -204,6 +210,20 @@ class Commands:
         keep = min(immediate, len(task.buffer))
         task.buffer[:keep] = data[:keep]
         self._ask(task)
+
+    def _no_room(self, command: Command, *, numbered: bool) -> Status:
+        """The status that refuses a command because too many are there already (SAM-5 5.3.1), or GOOD. Those
+        with a CmdSN are held back by the command window; immediate ones, and the sum over all sessions, are
+        not."""
+        if not numbered and len(self.tasks) >= self.session.window:
+            return Status.TASK_SET_FULL
+        found = command.found
+        if found is None or len(found.unit.gate) < limits.TASK_SET:
+            return Status.GOOD
+        fulls = (connection.full for connection in self.session.connections.values())
+        tasks = (task for full in fulls if full is not None for task in full.tasks.values())
+        mine = any(task.command.found is found for task in tasks)
+        return Status.TASK_SET_FULL if mine else Status.BUSY
 
     def _ask(self, task: Task) -> None:
         """Send the R2Ts that a task may send now; the first one needs the whole buffer."""
@@ -397,8 +417,11 @@ class Commands:
             else:
                 self._perform(task)
             return
-        self.leave_gates(task)
-        self._finish(task)
+        try:
+            # Answers come in the order in which commands had their turn.
+            self._finish(task)
+        finally:
+            self.leave_gates(task)
 
     def _answer_early(self, task: Task) -> None:
         """The command is answered before it is done; it goes on without its tag."""

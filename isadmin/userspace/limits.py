@@ -25,6 +25,8 @@ WRITE_BUDGET = 128 << 20
 """Bytes of write data that all commands together may be collecting; the others wait for their R2T."""
 READ_AHEAD = 4 << 20
 """Bytes that the thread pool may be reading for one connection; it is not read from meanwhile."""
+TASK_SET = 4096
+"""Commands that run or wait at one unit; further ones are refused with TASK SET FULL or BUSY."""
 TICK = 1.0
 """Seconds between looks at idle and stalled connections."""
 LOGIN_TICKS = 15

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 
-from isadmin.userspace import model
+import pytest
+
+from isadmin.userspace import limits, model
 from isadmin.userspace.scsi.command import Command
+from isadmin.userspace.scsi.sense import Status
 from isadmin.userspace.scsi.unit import LogicalUnit
 from tests.initiator import Initiator
 from tests.userspace.rig import Rig
@@ -174,3 +177,52 @@ def test_data_for_a_command_that_has_it_all_is_dropped(rig: Rig) -> None:
         assert initiator.finish(immediate).status == 0
         assert initiator.finish(asked).status == 0
         assert initiator.read(0, 32).data == data
+
+
+READ = bytes.fromhex("28000000000000000100")
+
+
+def test_too_many_commands_are_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TASK SET FULL for those that have some there, BUSY for others; those that wait are answered."""
+    monkeypatch.setattr(limits, "TASK_SET", 6)
+    disk = rig.ramdisk()
+    tpg = rig.serve(disk)
+    with rig.login(tpg) as one, rig.login(tpg, name="iqn.2003-01.org.test:other") as other:
+        one.ready()
+        other.ready()
+        alone = Alone(rig, unit_of(disk))
+        tags = [one.send_command(READ, expected_in=512) for _ in range(8)]
+        for tag in tags[5:]:
+            assert one.finish(tag).status == Status.TASK_SET_FULL
+        assert other.read(0, 1).status == Status.BUSY
+        alone.leave()
+        for tag in tags[:5]:
+            assert one.finish(tag).status == 0
+        assert other.read(0, 1).status == 0
+
+
+def test_immediate_commands_are_no_way_round_the_window(rig: Rig) -> None:
+    disk = rig.ramdisk()
+    tpg = rig.serve(disk, default_cmdsn_depth=4)
+    with rig.login(tpg) as initiator:
+        initiator.ready()
+        alone = Alone(rig, unit_of(disk))
+        tags = [initiator.send_command(READ, expected_in=512, immediate=True) for _ in range(6)]
+        for tag in tags[4:]:
+            assert initiator.finish(tag).status == Status.TASK_SET_FULL
+        alone.leave()
+        for tag in tags[:4]:
+            assert initiator.finish(tag).status == 0
+
+
+def test_a_head_of_queue_command_is_first(rig: Rig) -> None:
+    disk = rig.ramdisk()
+    with rig.login(rig.serve(disk)) as initiator:
+        initiator.ready()
+        alone = Alone(rig, unit_of(disk))
+        ordered = initiator.send_command(READ, expected_in=512, attribute=2)
+        simple = initiator.send_command(READ, expected_in=512)
+        first = initiator.send_command(READ, expected_in=512, attribute=3)
+        assert initiator.nop(b"there").data == b"there"
+        alone.leave()
+        assert [initiator.receive().itt for _ in range(3)] == [first, ordered, simple]

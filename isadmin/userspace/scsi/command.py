@@ -68,6 +68,7 @@ class Command:
         "expected",
         "found",
         "fua",
+        "head_of_queue",
         "lba",
         "nexus",
         "operation",
@@ -107,6 +108,8 @@ class Command:
     done: bool
     blocking: bool
     exclusive: bool
+    head_of_queue: bool
+    """Task attribute HEAD OF QUEUE (SAM-5 8.6.2)."""
     others: tuple[LogicalUnit, ...]
     """Other units whose media the next step touches: it must take its turn at their gates too."""
     work: Callable[[Command], None] | None
@@ -137,6 +140,7 @@ class Command:
         self.done = False
         self.blocking = False
         self.exclusive = False
+        self.head_of_queue = False
         self.others = ()
         self.work = None
         self.fua = False

@@ -1,7 +1,8 @@
 """Order between exclusive commands (COMPARE AND WRITE, ORWRITE, ...) and all other I/O of one unit.
 
 Commands that are not exclusive run together. An exclusive one waits for those that run, and keeps later ones
-waiting, so that none starves; everything waits in the order in which it came. While one runs or waits, no
+waiting, so that none starves; everything waits in the order in which it came, but for HEAD OF QUEUE commands,
+which wait for no other that waits. While one runs or waits, no
 path of the unit is plain, so that the server's fast path joins the queue too.
 """
 
@@ -24,14 +25,22 @@ class Gate:
         """The one that runs is exclusive."""
         self.waiting: deque[Command] = deque()
 
+    def __len__(self) -> int:
+        """Commands that run or wait."""
+        return self.running + len(self.waiting)
+
     @property
     def busy(self) -> bool:
         return self.alone or bool(self.waiting)
 
     def enter(self, command: Command) -> bool:
         """Whether the command may run now. If not, a later leave() or drop() returns it."""
-        if self.busy or (command.exclusive and self.running):
-            self.waiting.append(command)
+        others_first = self.alone if command.head_of_queue else self.busy
+        if others_first or (command.exclusive and self.running):
+            if command.head_of_queue:
+                self.waiting.appendleft(command)
+            else:
+                self.waiting.append(command)
             if len(self.waiting) == 1 and not self.alone:
                 self._changed()
             return False

@@ -46,6 +46,22 @@ def test_an_exclusive_command_waits_and_keeps_others_waiting() -> None:
     assert changes
 
 
+def test_a_head_of_queue_command_waits_for_none_that_waits() -> None:
+    gate = Gate()
+    running, alone, later = command(exclusive=False), command(exclusive=True), command(exclusive=False)
+    first, second = command(exclusive=False), command(exclusive=True)
+    first.head_of_queue = second.head_of_queue = True
+    assert gate.enter(running)
+    assert not gate.enter(alone)
+    assert not gate.enter(later)
+    assert gate.enter(first), "beside the one that runs"
+    assert not gate.enter(second)
+    assert gate.leave(first) == []
+    assert gate.leave(running) == [second], "before those that came earlier"
+    assert gate.leave(second) == [alone]
+    assert len(gate) == 2
+
+
 def test_a_dropped_command_lets_the_next_through() -> None:
     gate = Gate()
     running, alone, later = command(exclusive=False), command(exclusive=True), command(exclusive=False)
