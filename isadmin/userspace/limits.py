@@ -17,8 +17,9 @@ BUFFERS_KEPT = 16 << 20
 """Bytes of buffers kept for use again."""
 FLUSH_AT = 256 << 10
 """Bytes of answers after which a wake-up sends before it goes on."""
-TURN = 512 << 10
-"""Bytes of answers after which a connection lets the others have their turn."""
+TURN = 320 << 10
+"""Bytes of answers after which a connection lets the others have their turn: a little more than a data segment
+of the usual 256 KiB, so that one goes out whole."""
 MAX_IOV = 1024
 """Buffers of one sendmsg: IOV_MAX of Linux."""
 WRITE_BUDGET = 128 << 20
