@@ -18,8 +18,8 @@ BUFFERS_KEPT = 16 << 20
 FLUSH_AT = 256 << 10
 """Bytes of answers after which a wake-up sends before it goes on."""
 TURN = 320 << 10
-"""Bytes of answers after which a connection lets the others have their turn: a little more than a data segment
-of the usual 256 KiB, so that one goes out whole."""
+"""Bytes of answers after which a connection lets the others have their turn: a little more than one segment
+of the usual 256 KiB, which then goes out whole."""
 MAX_IOV = 1024
 """Buffers of one sendmsg: IOV_MAX of Linux."""
 WRITE_BUDGET = 128 << 20

@@ -172,8 +172,8 @@ def burst(depth: int, size: int, *, write: bool, digests: bool = False) -> Run:
 
 
 def beside_a_streamer(server: Server, seconds: float) -> Load:
-    """A reader at depth 1 while another client reads 1 MiB at a time."""
-    command = ["iscsi-perf", "-t", str(round(seconds) + 10), "-m", "1", "-b", "2048", server.url]
+    """A reader at depth 1 while another client reads 1 MiB at a time, at depth 4."""
+    command = ["iscsi-perf", "-t", str(round(seconds) + 10), "-m", "4", "-b", "2048", server.url]
     streamer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         time.sleep(0.2)
