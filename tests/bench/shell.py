@@ -1,12 +1,13 @@
-"""How fast the shell is: `isadmin ls` and `saveconfig` against Debian's targetcli and against a raw walk.
+"""How fast the shell lists and saves: isadmin against targetcli and against a raw walk of the same tree.
 
-    python -m tests.bench.shell [--brief] [--without-targetcli]
+    python -m tests.bench.shell [--brief] [--luns N]... [--targetcli3 PROGRAM | --without-targetcli]
 
 All of them run as commands of their own, in turn, on one userspace target (in `isadmin userspace exec`, where
-targetcli finds it): with 10 ramdisks, then 250, each a LUN, mapped in two ACLs; then 1,000, which Debian's
-targetcli cannot list (10 and 100 with --brief). The floors are small programs that read what the command has
-to read, each thing once, and nothing else; "start" is what it takes to start Python. Needs root, FUSE and a
-D-Bus daemon.
+targetcli finds it): with 10 ramdisks, each a LUN, mapped in two ACLs; then 100, 1,000, 10,000 (10 and 30 with
+--brief). targetcli is Debian's, as far as it can list (255 mapped LUNs), and 3.0.2, up to 1,000, which is
+installed for the run unless it is given. The floors are small programs that read what the command has to
+read, each thing once, and nothing else; they start as any Python program does, as isadmin must. "start" is
+only that. Needs root, FUSE and a D-Bus daemon.
 """
 
 from __future__ import annotations
@@ -16,25 +17,33 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 
+from tests.bench._targetcli import DEBIANS, newest
 from tests.bench.configfs_walk import build
 from tests.integration.sandbox import COMMAND, Userspace, running_userspace, system_bus
 
-TARGETCLI_MOST = 256
+DEBIANS_MOST = 255
 """Debian's rtslib fails on a mapped LUN above 255, and targetcli with it."""
+NEWEST_MOST = 1000
+"""With more LUNs targetcli 3.0.2 takes minutes, its time growing with the square."""
+START = [sys.executable, "-c"]
 FLOORS = {
-    # Every name; of each storage object its state, of each LUN and mapping its link.
+    # Every name; the states of storage objects and their ALUA groups; the links of LUNs and mappings.
     "ls": """
 import os
+READ = "info enable write_protect tag udev_path alua_tg_pt_gp alua_access_state".split()
 def walk(directory, depth):
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_symlink():
                 os.readlink(entry.path)
             elif entry.is_dir(follow_symlinks=False):
-                if entry.name not in ("attrib", "param", "statistics", "wwn", "auth", "alua", "pr", "action"):
+                if entry.name not in ("attrib", "param", "statistics", "wwn", "auth", "pr", "action"):
                     walk(entry.path, depth + 1)
-            elif entry.name in ("info", "enable", "write_protect", "tag", "udev_path", "alua_tg_pt_gp"):
+            elif entry.name in READ:
                 read(entry.path)
 def read(path):
     fd = os.open(path, os.O_RDONLY)
@@ -124,53 +133,65 @@ def measure(inside: Inside, commands: dict[str, list[str]], rounds: int) -> dict
     }
 
 
-def compared(luns: int, rounds: int, *, targetcli: bool) -> None:
+def compared(luns: int, rounds: int, newest_targetcli: str | None, *, debians: bool) -> None:
     with running_userspace() as world, system_bus(world):
         # As installed: compiled once, not at each start.
         world.env.pop("PYTHONDONTWRITEBYTECODE", None)
         world.isadmin("ls")
-        build(world.mount, luns)
+        build(world.mount, luns, whole=True)
         inside = Inside(world)
         saved = str(world.state / "saved.json")
-        commands = {
-            "start": [sys.executable, "-I", "-S", "-c", "pass"],
-            "floor ls": [sys.executable, "-I", "-S", "-c", FLOORS["ls"]],
-            "isadmin --version": [*COMMAND, "--version"],
-            "isadmin pwd": [*COMMAND, "pwd"],
-            "isadmin ls": [*COMMAND, "ls"],
-            "floor saveconfig": [sys.executable, "-I", "-S", "-c", FLOORS["saveconfig"]],
-            "isadmin saveconfig": [*COMMAND, "saveconfig", saved],
-        }
-        rows = measure(inside, commands, rounds)
-        if targetcli:
-            rows |= measure(inside, {"targetcli ls": ["targetcli", "ls"]}, 1 if luns > 100 else rounds)
+        rows = measure(
+            inside,
+            {
+                "start": [*START, "pass"],
+                "floor ls": [*START, FLOORS["ls"]],
+                "isadmin --version": [*COMMAND, "--version"],
+                "isadmin pwd": [*COMMAND, "pwd"],
+                "isadmin ls": [*COMMAND, "ls"],
+                "floor saveconfig": [*START, FLOORS["saveconfig"]],
+                "isadmin saveconfig": [*COMMAND, "saveconfig", saved],
+            },
+            rounds,
+        )
+        peers = {}
+        if debians and luns <= DEBIANS_MOST:
+            peers["targetcli 2.1 ls"] = [DEBIANS, "ls"]
+        if newest_targetcli is not None and luns <= NEWEST_MOST:
+            peers["targetcli 3.0 ls"] = [newest_targetcli, "ls"]
+        rows |= measure(inside, peers, 1 if luns > 10 else rounds)
         inside.close()
     print(f"\n{luns} LUNs, {2 * luns} mapped LUNs (medians of {rounds})")
-    print(f"{'':22}{'seconds':>9}{'CPU':>8}{'lines':>8}")
+    print(f"{'':22}{'seconds':>9}{'CPU':>8}{'lines':>8}{'ms/LUN':>8}")
     for name, (seconds, cpu, lines) in rows.items():
-        print(f"{name:22}{seconds:9.3f}{cpu:8.3f}{lines:8d}")
-    start = rows["start"][0]
+        print(f"{name:22}{seconds:9.3f}{cpu:8.3f}{lines:8d}{seconds / luns * 1e3:8.2f}")
     for name in ("ls", "saveconfig"):
-        floor, ours = rows[f"floor {name}"][0], rows[f"isadmin {name}"][0]
-        print(f"isadmin {name} is {ours / floor:.1f} times its floor", end="")
-        work = ours - rows["isadmin pwd"][0]
-        print(f", {max(work, 0) / max(floor - start, 1e-9):.1f} times without what it takes to start")
-    if targetcli:
-        ratio = rows["targetcli ls"][0] / rows["isadmin ls"][0]
-        cpu = rows["targetcli ls"][1] / rows["isadmin ls"][1]
-        print(f"targetcli ls takes {ratio:.1f} times as long as isadmin's, {cpu:.1f} times the processor")
+        ratios = [rows[f"isadmin {name}"][at] / rows[f"floor {name}"][at] for at in (0, 1)]
+        print(f"isadmin {name} takes {ratios[0]:.2f} times its floor, {ratios[1]:.2f} times the processor")
+    for peer in peers:
+        ratios = [rows[peer][at] / rows["isadmin ls"][at] for at in (0, 1)]
+        print(f"{peer} takes {ratios[0]:.1f} times as long as isadmin's, {ratios[1]:.1f} times the processor")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--brief", action="store_true", help="100 LUNs in place of 1,000, fewer rounds")
+    parser.add_argument("--brief", action="store_true", help="few LUNs, few rounds, no targetcli 3")
+    parser.add_argument("--luns", type=int, action="append", help="this many, instead (repeatable)")
+    parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--targetcli3", metavar="PROGRAM", help="an installed targetcli 3.0.2")
     parser.add_argument("--without-targetcli", action="store_true", help="only isadmin and the floors")
     given = parser.parse_args()
-    for luns in (10, 100) if given.brief else (10, 250, 1000):
-        targetcli = not given.without_targetcli and luns <= TARGETCLI_MOST
-        compared(luns, 3 if given.brief or luns > 100 else 5, targetcli=targetcli)
+    without, program = given.without_targetcli, given.targetcli3
+    with ExitStack() as made:
+        targetcli = None
+        if not (without or given.brief):
+            directory = made.enter_context(tempfile.TemporaryDirectory())
+            targetcli = made.enter_context(newest(Path(directory), program))
+        for luns in given.luns or ((10, 30) if given.brief else (10, 100, 1000, 10000)):
+            rounds = given.rounds or (2 if given.brief or luns > 1000 else 5)
+            compared(luns, rounds, targetcli, debians=not without)
     return 0
 
 
