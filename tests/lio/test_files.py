@@ -32,3 +32,10 @@ def test_no_logical_unit_group_is_left_twice(tmp_path: Path) -> None:
     group.write_text("LU Group Alias: default_lu_gp\nLU Group ID: 0\n")
     files.write(str(group), "NULL")
     assert group.read_text().startswith("NULL")
+
+
+def test_only_numbers_as_tools_write_them_count(tmp_path: Path) -> None:
+    for name in ("lun_0", "lun_00", "lun_10", "lun_2", "lun_0x10", "lun_", "lun_x", "lun_-1", "other"):
+        (tmp_path / name).mkdir()
+    assert files.numbered(str(tmp_path), "lun_") == [0, 2, 10]
+    assert files.numbered(str(tmp_path / "nowhere"), "lun_") == []
