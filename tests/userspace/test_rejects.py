@@ -1,4 +1,4 @@
-"""Reject PDUs (RFC 7143 section 11.17): the reason, the header that was wrong, and whether it goes on then."""
+"""Reject PDUs (RFC 7143 section 11.17): the reason, the header that was wrong, and what then follows."""
 
 from __future__ import annotations
 
