@@ -1,6 +1,6 @@
 """How fast the userspace target serves, beside tgt, the C target that people use for the same purpose.
 
-    python -m tests.bench.datapath [--brief] [--rounds N] [--seconds S] [--only TEXT]
+    python -m tests.bench.datapath [--brief] [--rounds N] [--seconds S] [--only EXPRESSION]
 
 Both serve one file each on /dev/shm. All targets run at the same time and are measured in turn, several
 rounds, medians printed: on a shared machine ratios mean something, absolute figures little. tgt is run
@@ -8,7 +8,8 @@ four ways (rdwr and aio, with its defaults and tuned to 256 KiB segments); each 
 the BEST of them. isadmin is run with LIO's default parameters and with 256 KiB segments as well.
 Clients: libiscsi's iscsi-perf for reads, `qemu-img bench` for writes, and a load generator that does
 nothing but count bytes, because the others cannot keep up. "cpu" is the target process's CPU time for an
-operation, from /proc: the steadiest figure.
+operation, from /proc: the steadiest figure. A figure that does not reach its floor comes with its profile.
+At last, what clients cost in memory that send more than they may, or read nothing.
 
 Needs Debian's tgt, libiscsi-bin, qemu-utils and qemu-block-extra; 1 GiB in /dev/shm.
 """
@@ -28,6 +29,7 @@ from isadmin.userspace import limits
 from isadmin.userspace.loop import run
 from tests.bench._loads import Run, beside_a_streamer, burst, logins, perf, qemu, together
 from tests.bench._memory import MIB, never_read, outstanding_writes
+from tests.bench._profile import profile
 from tests.bench._targets import DEPTH, Server, interpreter, isadmin, serve, tgt
 
 
@@ -144,7 +146,17 @@ def main() -> int:
             ways = (True,) if options.brief else (False, True)
             servers += [stack.enter_context(tgt(directory, store, tuned=tuned)) for tuned in ways]
         wanted = [figure for figure in FIGURES if re.search(options.only, figure.name)]
-        missed = [f.name for f in wanted if not report(f, measure(f, servers, rounds, seconds))]
+        missed = []
+        for figure in wanted:
+            results = measure(figure, servers, rounds, seconds)
+            if report(figure, results):
+                continue
+            missed.append(figure.name)
+            if not options.brief:
+                best = min(servers[:2], key=lambda server: results[server.name].cpu)
+                print(f"  where the time of {best.name} goes:")
+                for line in profile(best, figure.load, seconds):
+                    print(f"    {line}", flush=True)
         if re.search(options.only, "memory"):
             missed += memory(servers[1], 20 if options.brief else 200, seconds)
     if missed:
