@@ -21,6 +21,10 @@ LONGEST = 2000
 """Characters of what an error says, and of its remedy."""
 
 
+RESTORED = {0: "restored", 5: "no file", 6: "refused", 7: "partly restored"}
+"""What became of a saved configuration, by the exit status of restoring it; any other means "failed"."""
+
+
 class IsadminError(Exception):
     """A failure to report to the user in one line: what, where, and the remedy."""
 

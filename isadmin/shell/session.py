@@ -232,9 +232,9 @@ class Session:
             yield
             done = True
         finally:
-            if done or self._said:
+            if done or self._said or self.answered:
                 said: dict[str, object] = {"done": done, "messages": self._said}
-                facts = self.answered if done and self.answered else said
+                facts = self.answered or said
                 self._print(output.line(command.name, path, facts))
 
     def _run_at(self, node: Node, command: Command) -> None:

@@ -41,6 +41,8 @@ class DaemonInfo:
     """ISO 8601, UTC."""
     restored: str
     """What became of the saved configuration: one line, empty when there was none to restore."""
+    restore: str = ""
+    """The same in a word of errors.RESTORED, or "failed"; empty if it was not tried."""
 
     def facts(self) -> dict[str, str | int]:
         from dataclasses import asdict

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from isadmin import __version__
-from isadmin.errors import IsadminError, NoFileError, PartlyRestoredError, RefusedFileError
+from isadmin.errors import RESTORED, IsadminError, NoFileError, PartlyRestoredError, RefusedFileError
 from isadmin.userspace import control, mounts, namespace
 from isadmin.userspace import loop as loops
 from isadmin.userspace.configfs.fuse import Mount
@@ -59,6 +59,8 @@ class Restored:
 
     status: int = 0
     line: str = ""
+    result: str = ""
+    """In a word of errors.RESTORED, or "failed"; empty if it was not tried."""
 
 
 def notify(state: str) -> None:
@@ -202,7 +204,7 @@ class Daemon:
     async def _restore(self) -> Restored:
         file = self._state / "saveconfig.json"
         if not file.exists():
-            return Restored()
+            return Restored(result=RESTORED[NoFileError.status])
         child = await asyncio.create_subprocess_exec(
             *(*control.OURSELVES, "--configfs", str(self._mountpoint)),
             *("restoreconfig", str(file), "--keep-going"),
@@ -222,10 +224,11 @@ class Daemon:
         for line in lines:
             log.log(logging.WARNING if status else logging.INFO, "restoreconfig: %s", line)
         if status in (0, NoFileError.status):
-            return Restored(0, f"restored {file}" if status == 0 else "")
+            return Restored(0, f"restored {file}" if status == 0 else "", RESTORED[status])
         if status not in (RefusedFileError.status, PartlyRestoredError.status):
             status = IsadminError.status
-        return Restored(status, lines[-1] if lines else f"restoring {file} failed")
+        result = RESTORED.get(status, "failed")
+        return Restored(status, lines[-1] if lines else f"restoring {file} failed", result)
 
     def _announce(self, restored: Restored, report: int | None) -> None:
         info = DaemonInfo(
@@ -236,6 +239,7 @@ class Daemon:
             version=__version__,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             restored=restored.line,
+            restore=restored.result,
         )
         new = self._runtime / "daemon.json.new"
         new.write_text(json.dumps(info.facts()) + "\n")

@@ -175,6 +175,13 @@ def configuration(module_userspace: Userspace, module_tmp: Path) -> str:
     return (module_userspace.state / "saveconfig.json").read_text()
 
 
+def restore_of(world: Userspace) -> str:
+    """What became of the saved configuration, as programs read it."""
+    done = world.isadmin("userspace", "status", "--output", "json")
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["restore"])
+
+
 class TestRestore:
     """The saved configuration at a start."""
 
@@ -192,6 +199,7 @@ class TestRestore:
         assert str(saved) in started.stdout
         assert (world.mount / f"iscsi/{TARGET}/tpgt_1/lun/lun_0").is_dir()
         assert str(saved) in world.isadmin("userspace", "status").stdout
+        assert restore_of(world) == "restored"
 
     def test_empty_does_not_restore(self, world: Userspace, saved: Path) -> None:
         before = saved.read_bytes()
@@ -208,7 +216,7 @@ class TestRestore:
         assert started.returncode == 6
         assert str(world.mount) in started.stdout
         assert started.stderr.count("\n") == 1
-        assert world.isadmin("userspace", "status").returncode == 0
+        assert restore_of(world) == "refused"
         assert saved.read_text() == content
 
     def test_a_partly_restored_file_is_reported_and_the_daemon_runs(
@@ -222,6 +230,7 @@ class TestRestore:
         before = saved.read_bytes()
         started = world.isadmin("userspace", "start")
         assert started.returncode == 7
+        assert restore_of(world) == "partly restored"
         assert str(world.mount) in started.stdout
         assert (world.mount / f"iscsi/{TARGET}/tpgt_1/lun/lun_0").is_dir()
         assert saved.read_bytes() == before

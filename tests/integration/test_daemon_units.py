@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -73,11 +74,17 @@ def test_the_restore_lines_restore_and_clear(
         path = f"PATH={bin_directory}:{os.environ['PATH']}"
         return userspace.isadmin("userspace", "exec", "--", "env", path, *shlex.split(line))
 
+    def result(line: str) -> tuple[int, str]:
+        """The exit status, and what the line says as JSON."""
+        done = run(line.replace("isadmin ", "isadmin --output json ", 1))
+        return done.returncode, json.loads(done.stdout)["result"]
+
     (start,) = lines_of("isadmin-restore.service", "ExecStart")
     (stop,) = lines_of("isadmin-restore.service", "ExecStop")
     (absent,) = lines_of("isadmin-restore.service", "SuccessExitStatus")
     nothing = run(start)
     assert nothing.returncode == int(absent), nothing.stderr
+    assert result(start) == (5, "no file")
 
     lines = (f"/backstores/fileio create f1 {tmp_path}/f1.img 8M", f"/iscsi create {TARGET}", "saveconfig")
     made = userspace.isadmin(typed="\n".join(lines) + "\n")
@@ -88,3 +95,14 @@ def test_the_restore_lines_restore_and_clear(
     restored = run(start)
     assert restored.returncode == 0, restored.stderr
     assert (userspace.mount / "iscsi" / TARGET / "tpgt_1").is_dir()
+    assert result(start) == (0, "restored")
+
+    file = userspace.state / "saveconfig.json"
+    saved = json.loads(file.read_text())
+    saved["storage_objects"].append({"plugin": "block", "name": "lost", "dev": "/dev/is-not-there"})
+    file.write_text(json.dumps(saved))
+    assert result(start) == (7, "partly restored")
+    assert result(start.replace(" --keep-going", "")) == (1, "failed")
+    saved["targets"] = "none"
+    file.write_text(json.dumps(saved))
+    assert result(start) == (6, "refused")

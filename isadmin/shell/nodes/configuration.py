@@ -6,6 +6,8 @@ import stat
 
 from isadmin.errors import (
     DIFFERENT,
+    RESTORED,
+    IsadminError,
     NoFileError,
     PartlyRestoredError,
     RefusedFileError,
@@ -503,10 +505,34 @@ class ConfigurationCommands(Node):
         -------
         `--dry-run`: only show what would be done.
 
+        RESULT
+        ======
+        The exit status tells what became of it: 0 restored, 5 there is no file, 6 refused, 7
+        partly restored, any other one failed. With --output json, "result" says so in these
+        words, "failed" and "skipped" list what is missing, and "error" is the error's line.
+
         SEE ALSO
         ========
         saveconfig clearconfig history apply undo
         """
+        try:
+            self._restore(savefile, clear_existing, target, storage_object, generation, keep_going, dry_run)
+        except IsadminError as error:
+            if not isinstance(error, UsageError):
+                result = RESTORED.get(error.status, "failed")
+                self.shell.answer(**{**self.shell.answered, "result": result, "error": error.line()})
+            raise
+
+    def _restore(
+        self,
+        savefile: str | None,
+        clear_existing: str | None,
+        target: str | None,
+        storage_object: str | None,
+        generation: str | None,
+        keep_going: str | None,
+        dry_run: str | None,
+    ) -> None:
         clear = self._flag(clear_existing)
         if generation is not None and savefile is not None:
             raise UsageError("restoreconfig: both a file and a generation", "give one of them")
@@ -523,6 +549,7 @@ class ConfigurationCommands(Node):
             return
         self._warn_of_sessions(plan)
         self._carry_out(plan, now, f"restoreconfig {path}", keep_going=self._flag(keep_going))
+        self.shell.answer(**self.shell.answered, result=RESTORED[0], changes=len(plan.changes))
         self.say(f"Configuration restored from {path}" + ("" if plan else " (no change)"))
 
     # Clearing and taking back
