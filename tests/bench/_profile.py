@@ -33,6 +33,6 @@ def profile(server: Server, load: Run, seconds: float) -> list[str]:
         for sort in ("dso", "symbol"):
             command = ["perf", "report", "-i", str(data), "--stdio", "--sort", sort]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
-            found = [" ".join(line.split()[:3]) for line in done.stdout.splitlines() if line.strip()[:1].isdigit()]
-            lines += found[: LINES if sort == "symbol" else 4]
+            rows = [line.split() for line in done.stdout.splitlines() if line.strip()[:1].isdigit()]
+            lines += [" ".join(row[:3]) for row in rows[: LINES if sort == "symbol" else 4]]
         return lines

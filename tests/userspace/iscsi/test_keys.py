@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isadmin.userspace.iscsi import keys
 from isadmin.userspace.iscsi.errors import LoginError
 from isadmin.userspace.iscsi.keys import KEYS, Kind, Negotiator, OurSide, Parameters, Use, shown
 
@@ -164,3 +165,22 @@ def test_session_wide_results_as_configfs_shows_them() -> None:
     assert texts["InitialR2T"] == "1"
     assert texts["MaxBurstLength"] == "262144"
     assert len(texts) == 11
+
+
+def test_answers_are_remembered_and_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one login was answered does not change what the next hears, and strange values do not pile up."""
+    monkeypatch.setattr(keys, "MAX_ANSWERS", 3)
+    ours = OurSide(OURS)
+    first = [Negotiator(ours, discovery=False).receive("MaxBurstLength", str(n)) for n in range(512, 520)]
+    again = [Negotiator(ours, discovery=False).receive("MaxBurstLength", str(n)) for n in range(512, 520)]
+    assert first == again == [str(n) for n in range(512, 520)]
+    assert len(ours._answers) <= 3
+
+
+def test_first_burst_length_is_held_to_this_logins_max_burst_length() -> None:
+    ours = OurSide(OURS)
+    for max_burst, answer in (("1024", "1024"), ("262144", "65536"), ("2048", "2048")):
+        side = Negotiator(ours, discovery=False)
+        side.receive("MaxBurstLength", max_burst)
+        assert side.receive("FirstBurstLength", "65536") == answer
+        assert side.finish().first_burst_length == int(answer)
