@@ -107,7 +107,7 @@ class ActiveSession:
             connections=tuple(connections),
             parameters=shown(session.parameters),
             cmd_pdus=commands,
-            rsp_pdus=commands,
+            rsp_pdus=commands - session.outstanding,
             rx_octets=rx,
             tx_octets=tx,
             timeout_errors=self.timeouts,

@@ -226,3 +226,26 @@ def test_a_head_of_queue_command_is_first(rig: Rig) -> None:
         assert initiator.nop(b"there").data == b"there"
         alone.leave()
         assert [initiator.receive().itt for _ in range(3)] == [first, ordered, simple]
+
+
+def test_a_session_counts_commands_and_answers(rig: Rig) -> None:
+    disk = rig.ramdisk()
+    tpg = rig.serve(disk)
+    with rig.login(tpg) as initiator:
+        initiator.ready()
+        initiator.read(0, 1)
+
+        def counted() -> tuple[int, int]:
+            (facts,) = rig.target.sessions(tpg)
+            return facts.cmd_pdus, facts.rsp_pdus
+
+        commands, answers = rig.call(counted)
+        assert commands == answers > 1
+        alone = Alone(rig, unit_of(disk))
+        tags = [initiator.send_command(READ, expected_in=512) for _ in range(3)]
+        assert initiator.nop(b"there").data == b"there"
+        assert rig.call(counted) == (commands + 3, answers)
+        alone.leave()
+        for tag in tags:
+            initiator.finish(tag)
+        assert rig.call(counted) == (commands + 3, answers + 3)
