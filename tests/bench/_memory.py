@@ -58,10 +58,12 @@ def outstanding_writes(server: Server, sessions: int, seconds: float) -> tuple[i
         growth = stack.enter_context(watched(server))
         for initiator in initiators:
             initiator.sock.sendall(b"".join(command(initiator, WRITE, 0xA1) for _ in range(DEPTH)))
-        waiting = _arrived(initiators, 2.0)
+        waiting: list[tuple[Initiator, Pdu]] = []
+        while not waiting:
+            waiting = _arrived(initiators, 1.0)
         asked, done = len(waiting), 0
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        while time.monotonic() < until or not done:
             for initiator, request in waiting:
                 _send_data(initiator, request)
             waiting = []
