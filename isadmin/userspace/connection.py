@@ -485,6 +485,8 @@ class Connection:
 
     def close_after_flush(self, event: Event = Event.BROKEN) -> None:
         """Send what is queued, then close; nothing more is read."""
+        if self.closed:
+            return
         self.enter(event)
         if not self.blocked:
             self._watch(0)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from isadmin.userspace import model
 from isadmin.userspace.iscsi.codes import Opcode
+from isadmin.userspace.iscsi.errors import ProtocolError
 from isadmin.userspace.iscsi.states import OPEN, State, taken
 from tests.initiator import NONE, Closed, Initiator
 from tests.userspace.rig import Rig
@@ -149,6 +150,22 @@ def test_every_state_with_every_opcode(place: Place, state: State, discovery: bo
 
 def test_the_states_tried_are_all_that_take_anything() -> None:
     assert {state for state, _ in STATES} == OPEN
+
+
+def test_a_connection_that_is_gone_stays_so(place: Place) -> None:
+    """An error may be noticed after the connection was lost in mid-answer."""
+    known = set(place.rig.target.server.connections)
+    with place.rig.login(place.tpg) as initiator:
+        (connection,) = place.rig.target.server.connections - known
+
+        def lost_and_wrong() -> None:
+            connection.close("lost", quiet=True)
+            connection.reject(ProtocolError("wrong"), bytes(48))
+
+        place.rig.call(lost_and_wrong)
+        assert connection.state is State.FREE
+        with pytest.raises(Closed):
+            initiator.receive()
 
 
 @settings(max_examples=150)
