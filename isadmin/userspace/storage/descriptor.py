@@ -129,9 +129,15 @@ class DescriptorStorage:
             return -1
         try:
             count = os.preadv(self.fd, (buffer,), offset, self.read_flag)
+            if count == len(buffer):
+                return count
+            if self.read_flag:
+                # The rest may be on the disk only.
+                return -1
+            self.read_into(offset + count, memoryview(buffer)[count:])
         except OSError:
             return -1
-        return count if count == len(buffer) else -1
+        return len(buffer)
 
     def write(self, offset: int, data: Buffer, *, sync: bool = False) -> None:
         view = memoryview(data)

@@ -51,11 +51,12 @@ class _Memory:
 
 
 class RamStorage(_Memory):
-    __slots__ = ("memory",)
+    __slots__ = ("_view", "memory")
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
         self.memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._view = memoryview(self.memory)
 
     def read(self, offset: int, length: int) -> bytes:
         return self.memory[offset : offset + length]
@@ -63,7 +64,7 @@ class RamStorage(_Memory):
     read_now = read
 
     def read_into(self, offset: int, buffer: bytearray | memoryview) -> None:
-        memoryview(buffer)[:] = self.memory[offset : offset + len(buffer)]
+        memoryview(buffer)[:] = self._view[offset : offset + len(buffer)]
 
     def read_into_now(self, offset: int, buffer: bytearray | memoryview) -> int:
         self.read_into(offset, buffer)
@@ -92,6 +93,7 @@ class RamStorage(_Memory):
         self.memory[start:end] = bytes(end - start)
 
     def close(self) -> None:
+        self._view.release()
         self.memory.close()
 
 

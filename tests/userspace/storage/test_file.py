@@ -169,6 +169,9 @@ def test_a_file_in_memory_is_written_at_once(path: Path, monkeypatch: pytest.Mon
     storage = open_file(control(path))
     assert storage.write_now(0, b"m" * 512)
     assert storage.read_now(0, 512) == b"m" * 512
+    place = bytearray(b"old" * 400)
+    assert storage.read_into_now(0, place) == 1200
+    assert place == b"m" * 512 + bytes(688), "beyond the file's end there are zeros"
     storage.write_through = True
     assert not storage.write_now(0, b"n" * 512)
     storage.close()
