@@ -8,12 +8,23 @@ from __future__ import annotations
 import os
 import random
 import signal
+import struct
 import time
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.initiator import Initiator
-from tests.integration.crashes import Disk, Registrar, Writer, content, registered_keys
+from tests.integration.crashes import (
+    APTPL,
+    REGISTER_AND_IGNORE,
+    Disk,
+    Registrar,
+    Writer,
+    content,
+    registered_keys,
+)
 from tests.integration.sandbox import Userspace, wait_until
 
 CRASHES = int(os.environ.get("ISADMIN_CRASHES", "6"))
@@ -22,6 +33,8 @@ ADDRESS = ("127.0.0.1", 3260)
 PREFIX = "iqn.2003-01.org.linux-iscsi.test"
 DISKS = {"back": "true", "through": "false"}
 """Targets, and whether their file's writes are answered before they are on the medium."""
+RESERVE, RELEASE, WRITE_EXCLUSIVE = 1, 2, 1
+RESERVATION_CONFLICT = 0x18
 LOAD = 40
 """Writes to each disk before the end may come,"""
 WAIT = 0.7
@@ -91,6 +104,34 @@ def test_nothing_acknowledged_is_lost(userspace: Userspace, tmp_path: Path) -> N
             assert keys in ([registrar.acknowledged], [registrar.underway])
             key = keys[0]
     assert all(disk.writes > LOAD * CRASHES for disk in disks.values())
+
+
+def persistent(initiator: Initiator, action: int, kind: int, key: int, new: int) -> int:
+    """PERSISTENT RESERVE OUT with APTPL; the status."""
+    cdb = struct.pack(">BBBxxIB", 0x5F, action, kind, 24, 0)
+    return initiator.cmd(cdb, data_out=struct.pack(">QQ4xB3x", key, new, APTPL)).status
+
+
+@pytest.mark.parametrize("ending", ["killed", "stopped"])
+def test_a_reservation_kept_through_power_loss_is_in_force_again(
+    userspace: Userspace, tmp_path: Path, ending: str
+) -> None:
+    configure(userspace, tmp_path)
+    with login("back", "writer") as holder:
+        assert persistent(holder, REGISTER_AND_IGNORE, 0, 0, 7) == 0
+        assert persistent(holder, RESERVE, WRITE_EXCLUSIVE, 7, 0) == 0
+        assert holder.write(0, b"kept" * 128).status == 0
+    if ending == "killed":
+        userspace.kill()
+    else:
+        assert userspace.isadmin("userspace", "stop").returncode == 0
+    userspace.start()
+    with login("back", "writer") as holder, login("back", "reader") as other:
+        assert other.write(0, bytes(512)).status == RESERVATION_CONFLICT
+        assert other.read(0, 1).data == b"kept" * 128
+        assert holder.write(1, bytes(512)).status == 0
+        assert persistent(holder, RELEASE, WRITE_EXCLUSIVE, 7, 0) == 0
+        assert other.write(1, bytes(512)).status == 0
 
 
 def busy(writers: list[Writer], before: list[int]) -> bool:
