@@ -6,12 +6,13 @@ They are asked for over D-Bus (org.kernel.TCMUService1), through jeepney, if tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
 from isadmin.errors import IsadminError
+from isadmin.light import record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from jeepney.io.blocking import DBusConnection
 
 NAME = "org.kernel.TCMUService1"
@@ -20,7 +21,7 @@ PATIENCE = 2.0
 """Seconds until an answer must be there."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Handler:
     """One kind of storage: its name (rbd, qcow, glfs, ...), and how its configuration is written."""
 
