@@ -1,16 +1,22 @@
 """What LIO counts: commands and octets of LUNs and of the sessions that use them.
 
 The files are those of the SCSI MIB (RFC 4455), read as they are: the kernel counts octets in MiB, no queue,
-and nothing of a session that demo mode let in. What is not counted is None, never made up.
+and nothing of a session that demo mode let in. The userspace target tells of each session how many commands
+and octets of PDUs it has seen, and how many commands wait. What is not told is None, never made up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from isadmin.lio import files, sessions
+from isadmin.lio import files, live
 from isadmin.lio.fabrics import FABRICS
-from isadmin.lio.objects import Lio, Lun, NodeAcl
+from isadmin.lio.objects import Lun, NodeAcl, Tpg
+
+if TYPE_CHECKING:
+    from isadmin.lio.host import Host
+    from isadmin.lio.sessions import Session
 
 MIB = 1 << 20
 
@@ -76,25 +82,44 @@ def rate(before: Counted, after: Counted, seconds: float) -> Rate:
     )
 
 
+Place = tuple[str, str, int | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Everything that counts, at one time: LUNs by their path in the shell, sessions by portal group and
-    initiator (one of several sessions of one ACL cannot be told from the others)."""
+    """Everything that counts, at one time: LUNs by their path in the shell; sessions by portal group,
+    initiator and number."""
 
     luns: dict[str, Counted]
-    sessions: dict[tuple[str, str], Counted]
+    sessions: dict[Place, Counted]
+    queues: dict[Place, int | None]
+    """How many commands of a session wait or are worked on; None where that is not told."""
 
 
-def sample(lio: Lio) -> Sample:
+def sample(host: Host) -> Sample:
     """All LUNs that are there and all sessions that are open."""
-    luns, open_sessions = {}, {}
+    lio = host.lio
+    luns: dict[str, Counted] = {}
     for fabric in FABRICS:
         for target in lio.targets(fabric):
             for tpg in target.tpgs():
-                place = f"/{fabric.name}/{target.wwn}" + (f"/tpg{tpg.tag}" if fabric.has("tpgts") else "")
                 for lun in tpg.luns():
-                    luns[f"{place}/luns/lun{lun.number}"] = of_lun(lun)
-                for session in sessions.of_tpg(tpg):
-                    counted = Counted() if session.acl is None else of_acl(session.acl)
-                    open_sessions[place, session.initiator] = counted
-    return Sample(luns, open_sessions)
+                    luns[f"{_place(tpg)}/luns/lun{lun.number}"] = of_lun(lun)
+    open_sessions, queues = {}, {}
+    for session in live.all_sessions(host):
+        assert session.tpg is not None
+        at = (_place(session.tpg), session.initiator, session.id)
+        open_sessions[at], queues[at] = of_session(session), session.queue
+    return Sample(luns, open_sessions, queues)
+
+
+def of_session(session: Session) -> Counted:
+    """What its target tells of it, else what LIO counts for its ACL's mapped LUNs."""
+    if session.commands is not None:
+        return Counted(session.commands, session.sent, session.received)
+    return Counted() if session.acl is None else of_acl(session.acl)
+
+
+def _place(tpg: Tpg) -> str:
+    place = f"/{tpg.fabric.name}/{tpg.target.wwn}"
+    return f"{place}/tpg{tpg.tag}" if tpg.fabric.has("tpgts") else place

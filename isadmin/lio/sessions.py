@@ -26,6 +26,15 @@ class Connection:
     transport: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SeenLun:
+    """A LUN as one session sees it; storage_object is <plugin>/<name>."""
+
+    number: int
+    storage_object: str
+    read_only: bool
+
+
 @dataclass(slots=True)
 class Session:
     """An I_T nexus."""
@@ -41,6 +50,15 @@ class Session:
     tpg: Tpg | None = None
     acl: NodeAcl | None = None
     """None for an initiator that demo mode let in."""
+    luns: list[SeenLun] | None = None
+    """What it sees, where the target tells; LIO's files do so by the ACL alone."""
+    queue: int | None = None
+    """How many of its commands wait or are worked on."""
+    commands: int | None = None
+    """A number that each command raises by one, modulo 2**32 (its CmdSN)."""
+    received: int | None = None
+    sent: int | None = None
+    """Octets of its connections."""
 
     @property
     def dynamic(self) -> bool:

@@ -216,8 +216,8 @@ def delete_storage_object(lio: Lio, so: StorageObject) -> list[Lun]:
 
 
 def resize_fileio(so: StorageObject, size: int) -> None:
-    """Another size, in bytes, for a fileio object and its file: both or neither. A file that is longer already
-    is cut only where its object shrinks."""
+    """Another size, in bytes, for a fileio object and its file: both or neither. A file that is longer
+    already is cut only where its object shrinks."""
     file = so.udev_path()
     shrinks = size < so.size()
     with attempting(f"Could not resize {file}"):

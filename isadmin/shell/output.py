@@ -91,10 +91,19 @@ def session(one: LioSession, *, detail: bool) -> dict[str, Any]:
         ],
     }
     if detail:
-        luns = None
-        if one.acl is not None:
+        luns: list[dict[str, Any]] | None = None
+        if one.luns is not None:
+            luns = [
+                {
+                    "mapped_lun": lun.number,
+                    "storage_object": f"/backstores/{lun.storage_object}",
+                    "write_protect": lun.read_only,
+                }
+                for lun in one.luns
+            ]
+        elif one.acl is not None:
             luns = [_mapped(lun) for lun in sorted(one.acl.mapped_luns(), key=lambda lun: lun.number)]
-        facts["mapped_luns"] = luns
+        facts |= {"mapped_luns": luns, "queue": one.queue}
     return facts
 
 

@@ -22,7 +22,7 @@ from isadmin.errors import IsadminError, NoTargetError
 from isadmin.light import Path, record
 
 OURSELVES = (sys.executable, "-m", "isadmin")
-RUNTIME_FILES = ("daemon.json", "targetcli.lock", "rtslib_backstore.lock")
+RUNTIME_FILES = ("daemon.json", "targetcli.lock", "rtslib_backstore.lock", "live.sock")
 _FLOCK = struct.Struct("hhqqi")
 """struct flock: l_type, l_whence, l_start, l_len, l_pid."""
 

@@ -27,11 +27,13 @@ from pathlib import Path
 from isadmin import __version__
 from isadmin.errors import RESTORED, IsadminError, NoFileError, PartlyRestoredError, RefusedFileError
 from isadmin.userspace import control, mounts, namespace
+from isadmin.userspace import live as live_socket
 from isadmin.userspace import loop as loops
 from isadmin.userspace.configfs.fuse import Mount
 from isadmin.userspace.configfs.links import Resolver
 from isadmin.userspace.configfs.tree import Tree
 from isadmin.userspace.control import DaemonInfo
+from isadmin.userspace.live import LiveSocket
 from isadmin.userspace.model import Device
 from isadmin.userspace.scsi.unit import LogicalUnit
 from isadmin.userspace.target import Target
@@ -153,6 +155,7 @@ class Daemon:
         # Where tools look for the registrations that a device's serial number has (rtslib, too).
         self._tree.root.dbroot = str(state)
         self._mount: Mount | None = None
+        self._live: LiveSocket | None = None
 
     async def run(self, report: int | None) -> None:
         """Serve until told to stop. `report` is a descriptor that gets the Report once started."""
@@ -169,6 +172,7 @@ class Daemon:
             if not self._stopping.is_set():
                 loops.settle()
                 self._target.start_listening()
+                self._tell()
                 self._announce(restored, report)
                 await self._stopping.wait()
             keep_log = False
@@ -177,6 +181,15 @@ class Daemon:
             raise
         finally:
             await self._end(keep_log=keep_log)
+
+    def _tell(self) -> None:
+        """Answer who asks for sessions. It is no reason not to serve disks if that cannot be."""
+        try:
+            live = self._live = LiveSocket(self._runtime / live_socket.NAME, self._target.active_sessions)
+        except OSError as error:
+            log.warning("nobody will be told of sessions: %s", error)
+            return
+        asyncio.get_running_loop().add_reader(live.fileno(), live.answer)
 
     def _attach(self) -> None:
         mount = self._mount = Mount(self._tree, str(self._mountpoint))
@@ -251,6 +264,9 @@ class Daemon:
 
     async def _end(self, *, keep_log: bool) -> None:
         notify("STOPPING=1")
+        if self._live is not None:
+            asyncio.get_running_loop().remove_reader(self._live.fileno())
+            self._live.close()
         self._detach()
         await self._target.stop()
         control.clear(self._runtime, keep_log=keep_log)

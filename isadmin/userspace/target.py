@@ -288,6 +288,10 @@ class Target:
 
     # Live values
 
+    def active_sessions(self) -> Sequence[ActiveSession]:
+        """All that are logged in, the oldest first."""
+        return self._sessions
+
     def sessions(self, tpg: Tpg) -> Sequence[SessionFacts]:
         return [active.facts() for active in self._of(tpg)]
 

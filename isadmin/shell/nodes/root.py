@@ -70,13 +70,13 @@ class Root(ConfigurationCommands):
         ========
         status
         """
-        from isadmin.lio.sessions import all_sessions
+        from isadmin.lio.live import all_sessions
 
         if action not in ("list", "detail"):
             raise UsageError("action must be one of: list, detail")
         if sid is not None and not sid.isdecimal():
             raise UsageError(f"sid must be a number, '{sid}' given")
-        sessions = [one for one in all_sessions(self.lio) if sid is None or one.id == int(sid)]
+        sessions = [one for one in all_sessions(self.shell.host) if sid is None or one.id == int(sid)]
         if not sessions and sid is not None:
             raise IsadminError(f"no session found with sid {int(sid)}")
         if self.shell.as_json:
@@ -100,6 +100,11 @@ class Root(ConfigurationCommands):
             self.say(f"    name: {session.initiator} (dynamic)")
         else:
             self.say(f"    name: {session.initiator}")
+        if session.luns is not None:
+            for lun in session.luns:
+                mode = "r" if lun.read_only else "rw"
+                self.say(f"    mapped-lun: {lun.number} backstore: {lun.storage_object} mode: {mode}")
+        elif session.acl is not None:
             for mapped in sorted(session.acl.mapped_luns(), key=lambda one: one.number):
                 self.say(f"    {_mapping(mapped)}")
         for connection in session.connections:
@@ -123,8 +128,9 @@ class Root(ConfigurationCommands):
         -----
         How many tables to print, one after the other.
 
-        LIO counts octets in whole MiB. What it does not count is shown as "?": how many commands
-        wait (the queue), and what sessions without an ACL do.
+        LIO counts octets in whole MiB. What it does not tell is shown as "?": how many commands
+        wait (the queue), and what sessions without an ACL do. The userspace target tells of every
+        session, but of no LUN how many wait.
 
         SEE ALSO
         ========

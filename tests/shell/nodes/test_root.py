@@ -56,6 +56,7 @@ class World:
         self.out, self.err = io.StringIO(), io.StringIO()
         self.session = Session(self.host, Preferences(), Bookmarks(), out=self.out, err=self.err)  # type: ignore[arg-type]
         monkeypatch.setattr(saved, "dump", lambda host: self.running)
+        monkeypatch.setattr(saved, "worth_saving", lambda host: self.running)
         monkeypatch.setattr(saved, "carry_out", self.carry_out)
 
     def carry_out(
@@ -64,7 +65,7 @@ class World:
         self.restored.append([f"{verb(change)} {name_of(change.key)}" for change in changes])
         now = flatten(document.value(self.running))
         self.running = document.of(unflatten(applied(now, changes)))
-        return Outcome(len(changes), self.errors)
+        return Outcome(len(changes), failed=self.errors)
 
     def run(self, line: str) -> str:
         before = self.out.tell()
