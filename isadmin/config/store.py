@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from isadmin.config import document
+from isadmin.config import document, shape
 from isadmin.config import generations as history
 from isadmin.config.files import write_atomically
 from isadmin.errors import IsadminError, NoFileError, PermissionDeniedError, RefusedFileError
@@ -97,7 +97,7 @@ def _with_unknown(configuration: Document, before: bytes | None) -> Document:
         old = json.loads(before or b"")
     except ValueError:
         return configuration
-    if document.problem_of(old) or not document.unknown_keys(old):
+    if shape.problem_of(old) or not shape.unknown_keys(old):
         return configuration
     return document.carrying(configuration, old)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isadmin.config import document
+from isadmin.config import shape
 from isadmin.docs.mdoc import Page
 
 TITLES = {
@@ -114,11 +114,11 @@ def page() -> Page:
         "It holds CHAP secrets as they are, and is written with mode 0600. Its values are in one order, so "
         "that the same configuration is always the same text.",
     )
-    for name, rules in document.RULES.items():
+    for name, rules in shape.RULES.items():
         made.subheading(TITLES[name])
         made.definitions(((f"Li {key}", _entry(name, key)) for key in rules), compact=True)
         if name == "alua_tpgs":
-            made.paragraph(f"Beside these the values of the group alua: {', '.join(sorted(document.ALUA))}.")
+            made.paragraph(f"Beside these the values of the group alua: {', '.join(sorted(shape.ALUA))}.")
     made.heading("EXAMPLES")
     made.example(EXAMPLE.splitlines())
     made.heading("SEE ALSO")
@@ -165,7 +165,7 @@ EXAMPLE = """\
 
 
 def _entry(name: str, key: str) -> str:
-    rule = document.RULES[name][key]
+    rule = shape.RULES[name][key]
     said = [MEANINGS[name][key]]
     if rule.choices:
         said.append(f"One of {', '.join(rule.choices)}.")

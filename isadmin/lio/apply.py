@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from isadmin.config import diff
 from isadmin.config.diff import Change, Create, Delete, Set
@@ -38,9 +36,9 @@ from isadmin.config.model import (
     parent_of,
 )
 from isadmin.errors import IsadminError
-from isadmin.lio import fabrics, files
+from isadmin.lio import devices, fabrics, files
 from isadmin.lio.explain import Causes, explain, is_rtslib_error
-from isadmin.lio.objects import PREFIXES, Lio, is_block_device
+from isadmin.lio.objects import PREFIXES, Lio
 from isadmin.lio.objects import StorageObject as StorageObjectHandle
 from isadmin.lio.snapshot import CHAP_FILES
 
@@ -48,7 +46,6 @@ Progress = Callable[[int, int], None]
 """Called with how many changes are done, of how many."""
 
 DIRECTORIES = {"attributes": "attrib", "parameters": "param"}
-PR_START, PR_END = "PR_REG_START:", "PR_REG_END:"
 
 
 class StepError(IsadminError):
@@ -397,7 +394,7 @@ class _Worker:
         if not so.name or any(c in so.name for c in "/ \t\n"):
             raise IsadminError(f"Bad name '{so.name}' of a storage object", "it has no blanks and no /")
         prefix = PREFIXES.get(so.plugin)
-        make = {"ramdisk": self._ramdisk, "fileio": self._fileio, "block": self._block}.get(so.plugin)
+        make = devices.MAKERS.get(so.plugin)
         if prefix is None:
             raise IsadminError(f"Unknown plugin '{so.plugin}'")
         if make is None:
@@ -412,7 +409,7 @@ class _Worker:
             try:
                 os.mkdir(path)
                 make(path, so)
-                self._identify(path, so)
+                devices.identify(path, so, self._dbroot())
             except BaseException:
                 for leftover in (path, hba):
                     with suppress(OSError):
@@ -421,7 +418,7 @@ class _Worker:
                 raise
         self._places[prefix, so.name] = path
         try:
-            self._set_values("storage_object", path, "attributes", so.attributes, _alike(so))
+            self._set_values("storage_object", path, "attributes", so.attributes, devices.alike(so))
         except BaseException:
             with suppress(OSError):
                 os.rmdir(path)
@@ -429,55 +426,12 @@ class _Worker:
             del self._places[prefix, so.name]
             raise
 
-    @staticmethod
-    def _ramdisk(path: str, so: StorageObject) -> None:
-        pages = max(round((so.size or 0) / os.sysconf("SC_PAGE_SIZE")), 1)
-        files.write(f"{path}/control", f"rd_pages={pages}")
-        if so.nullio:
-            files.write(f"{path}/control", "rd_nullio=1")
-
-    @staticmethod
-    def _fileio(path: str, so: StorageObject) -> None:
-        dev = so.dev or ""
-        state = os.stat(dev)
-        if stat.S_ISBLK(state.st_mode):
-            _refuse_in_use(dev)
-            files.write(f"{path}/control", f"fd_dev_name={dev}")
-        elif not stat.S_ISREG(state.st_mode):
-            raise IsadminError(f"{dev} is neither a file nor a block device")
-        else:
-            size = state.st_size if so.size is None else so.size
-            files.write(f"{path}/control", f"fd_dev_name={dev},fd_dev_size={size}")
-        if so.write_back:
-            files.write(f"{path}/attrib/emulate_write_cache", "1")
-            files.write(f"{path}/control", "fd_buffered_io=1")
-        if so.aio:
-            files.write(f"{path}/control", "fd_async_io=1")
-        files.write(f"{path}/udev_path", dev)
-
-    @staticmethod
-    def _block(path: str, so: StorageObject) -> None:
-        dev = so.dev or ""
-        os.stat(dev)
-        if not is_block_device(dev):
-            raise IsadminError(f"{dev} is not a block device")
-        if so.exclusive is not False:
-            _refuse_in_use(dev)
-        files.write(f"{path}/udev_path", dev)
-        files.write(f"{path}/control", f"udev_path={dev}")
-        files.write(f"{path}/control", f"readonly={int(bool(so.readonly))}")
-        files.write(f"{path}/control", f"exclusive={int(so.exclusive is not False)}")
-
-    def _identify(self, path: str, so: StorageObject) -> None:
-        """Switch it on, and give it its serial number and the reservations that were kept for that."""
-        files.write(f"{path}/enable", "1\n")
-        wwn = so.wwn or str(uuid.uuid4())
-        files.write(f"{path}/wwn/vpd_unit_serial", f"{wwn}\n")
-        dbroot = self._fresh.get(("dbroot",))
-        if dbroot is None:
-            dbroot = self._fresh["dbroot",] = {"path": files.read_or(f"{self._root}/dbroot", "")}
-        for reservation in _reservations(f"{dbroot['path']}/pr/aptpl_{wwn}"):
-            files.write(f"{path}/pr/res_aptpl_metadata", reservation)
+    def _dbroot(self) -> str:
+        """Where reservations are kept, read once."""
+        found = self._fresh.get(("dbroot",))
+        if found is None:
+            found = self._fresh["dbroot",] = {"path": files.read_or(f"{self._root}/dbroot", "")}
+        return str(found["path"])
 
     def _by_rtslib(self, so: StorageObject) -> str:
         from isadmin.lio import write
@@ -608,40 +562,3 @@ def _remove_all_below(path: str) -> None:
 
 def _alias() -> str:
     return str(uuid.uuid4())[-10:]
-
-
-def _alike(so: StorageObject) -> tuple[object, ...] | None:
-    """What all fresh storage objects share their values with, None for those that mirror a device."""
-    if so.plugin == "ramdisk":
-        return ("storage_object", "ramdisk", so.nullio)
-    if so.plugin == "fileio" and so.dev and not is_block_device(so.dev):
-        return ("storage_object", "fileio", so.write_back, so.aio)
-    return None
-
-
-def _refuse_in_use(dev: str) -> None:
-    """Raises IsadminError if a device is mounted or held by somebody else."""
-    try:
-        os.close(os.open(dev, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            raise IsadminError(f"{dev} is in use", "unmount it, or stop what has it open") from error
-        raise
-
-
-def _reservations(file: str) -> list[str]:
-    """The persistent reservations that LIO keeps in a file for a serial number, as it takes them back."""
-    try:
-        words = Path(file).read_text().split()
-    except (OSError, UnicodeDecodeError):
-        return []
-    found: list[str] = []
-    lines: list[str] = []
-    for word in words:
-        if word.startswith(PR_START):
-            lines = []
-        elif word.startswith(PR_END):
-            found.append(",".join(lines))
-        else:
-            lines.append(word)
-    return found

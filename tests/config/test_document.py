@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isadmin.config import document
+from isadmin.config import document, shape
 from isadmin.errors import RefusedFileError
 
 GOOD: dict[str, Any] = {
@@ -89,14 +89,14 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=10,
 )
-KEYS = sorted({*document.RULES, *document.REQUIRED, "name", "plugin", "wwn", "fabric", "tag", "index"})
+KEYS = sorted({*shape.RULES, *shape.REQUIRED, "name", "plugin", "wwn", "fabric", "tag", "index"})
 
 
 @settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from(KEYS), JSON | st.dictionaries(st.sampled_from(KEYS), JSON)))
 def test_any_json_is_read_or_refused(value: Any) -> None:
     text = json.dumps(value)
-    if document.problem_of(value):
+    if shape.problem_of(value):
         with pytest.raises(RefusedFileError):
             parse(text)
     else:
@@ -137,9 +137,9 @@ def test_every_problem_is_named_at_once() -> None:
 
 
 def test_unknown_keys_are_named() -> None:
-    assert document.unknown_keys(GOOD) == ["targets[0].tpgs[0].kept", "unknown"]
+    assert shape.unknown_keys(GOOD) == ["targets[0].tpgs[0].kept", "unknown"]
     old = {"storage_objects": [{"name": "x", "plugin": "fileio", "buffered_mode": True, "exists": 1}]}
-    assert document.unknown_keys(old) == []
+    assert shape.unknown_keys(old) == []
 
 
 def test_secrets_are_hidden() -> None:

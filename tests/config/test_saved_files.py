@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from isadmin.config import document, store
+from isadmin.config import document, shape, store
 
 SAVED = Path(__file__).parents[1] / "data" / "saved"
 FILES = sorted(path.name for path in SAVED.iterdir())
@@ -42,7 +42,7 @@ def test_there_is_one_of_each_kind() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_all_of_it_is_read_and_written_back(name: str) -> None:
     read = store.read(SAVED / name)
-    assert document.unknown_keys(read) == UNKNOWN.get(name, [])
+    assert shape.unknown_keys(read) == UNKNOWN.get(name, [])
     written = json.loads(document.render(document.of(document.value(read))))
     assert said(written) == said(document.ordered(read))
 
@@ -56,4 +56,4 @@ def test_a_save_keeps_what_only_others_know(name: str, tmp_path: Path) -> None:
         for one in known[group]:
             one.pop("unmapped_pages", None)
     store.save(file, known)
-    assert document.unknown_keys(store.read(file)) == UNKNOWN.get(name, [])
+    assert shape.unknown_keys(store.read(file)) == UNKNOWN.get(name, [])

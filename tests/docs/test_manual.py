@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from isadmin import cli, errors
-from isadmin.config import document
+from isadmin.config import document, shape
 from isadmin.docs import documents, mdoc, pages, saveconfig, tables
 from isadmin.docs.__main__ import main
 from isadmin.lio.attributes import TABLES
@@ -177,7 +177,7 @@ def test_every_environment_variable_is_listed() -> None:
 
 def test_every_key_of_a_saved_configuration_has_a_meaning() -> None:
     assert {name: set(keys) for name, keys in saveconfig.MEANINGS.items()} == {
-        name: set(rules) for name, rules in document.RULES.items()
+        name: set(rules) for name, rules in shape.RULES.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""The commands of `/` about whole configurations: saved, restored, compared, applied, taken back."""
+"""The commands of `/` about whole configurations: compared, applied, restored, taken back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from isadmin.errors import (
     DIFFERENT,
     RESTORED,
     IsadminError,
-    NoFileError,
     PartlyRestoredError,
     RefusedFileError,
     UsageError,
@@ -16,6 +15,7 @@ from isadmin.errors import (
 from isadmin.light import Path, replace
 from isadmin.shell.language import Command
 from isadmin.shell.node import Node
+from isadmin.shell.nodes.saving import SavingCommands
 from isadmin.shell.suggest import paths_like
 
 TYPE_CHECKING = False
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
     from isadmin.config.diff import Plan
-    from isadmin.config.document import Document
     from isadmin.config.model import Flat, Key
+    from isadmin.config.shape import Document
 
 
-class ConfigurationCommands(Node):
+class ConfigurationCommands(SavingCommands):
     """What `/` can do with whole configurations."""
 
     options: ClassVar[Mapping[str, Mapping[str, bool]]] = {
@@ -95,133 +95,6 @@ class ConfigurationCommands(Node):
             keywords[key] = value if known[name] or equals else "true"
         return replace(command, arguments=tuple(arguments), keywords=keywords)
 
-    def _flag(self, text: str | None) -> bool:
-        return bool(self.ui_eval_param(text, "bool", False))
-
-    def _file(self, name: str | None) -> Path:
-        """The file a user named, or the target's own. Raises NoFileError if it has none."""
-        if name:
-            return Path(name).expanduser()
-        if self.shell.host.savefile is None:
-            raise NoFileError("This target has no saved configuration of its own", "name a file")
-        return self.shell.host.savefile
-
-    # Saving
-
-    def ui_command_saveconfig(self, savefile: str | None = None, force: str | None = None) -> None:
-        """
-        Saves the configuration to a file, from which `restoreconfig` makes it again.
-
-        PARAMETERS
-        ==========
-
-        savefile
-        --------
-        The file; if omitted, the one that is restored when the machine starts. What was saved
-        there is kept as generations in the directory "backup" beside it, as many as the
-        preference max_backup_files says; `history` lists them.
-
-        force
-        -----
-        If true, an empty configuration replaces a file that holds one. `--force` says the same.
-
-        SEE ALSO
-        ========
-        restoreconfig clearconfig history diff
-        """
-        from isadmin.config import store
-        from isadmin.lio import saved
-
-        path = self._file(savefile)
-        is_default = path == self.shell.host.savefile
-        if is_default and not self._flag(force):
-            self._refuse_unconfirmed()
-        changed = store.save(
-            path,
-            saved.worth_saving(self.shell.host),
-            force=self._flag(force),
-            generations=self.shell.preferences.number("max_backup_files") if is_default else None,
-            command="saveconfig",
-        )
-        if is_default:
-            self.shell.changed = False
-        self.say(f"Configuration saved to {path}" + ("" if changed else " (no change)"))
-
-    def _refuse_unconfirmed(self) -> None:
-        """What will be undone must not come back when the machine starts. Raises RefusedFileError."""
-        from isadmin.shell import confirming
-
-        if confirming.pending(self.shell.host) is not None:
-            what = "The last change is not confirmed: not saved"
-            raise RefusedFileError(what, "type `confirm` first; --force saves it all the same")
-
-    def ui_command_history(self, action: str | None = None, number: str | None = None) -> None:
-        """
-        Lists what was saved, the newest last: number, time, user and command.
-
-        PARAMETERS
-        ==========
-
-        action
-        ------
-        `show` shows one of them, as JSON, secrets hidden unless --show-secrets was given.
-
-        number
-        ------
-        Which one to show.
-
-        SEE ALSO
-        ========
-        saveconfig diff restoreconfig
-        """
-        from isadmin.config import document, generations, store
-
-        state = self._state()
-        if action is None and number is None:
-            found = generations.every(state)
-            for one in found:
-                mark = "-" if one.number is None else str(one.number)
-                origin = one.origin
-                command = origin.command or f"kept by another tool: {one.path}"
-                self.say(f"{mark:>5}  {origin.time:25}  {origin.user:12}  {command}".rstrip())
-            if not found:
-                self.say("Nothing was saved yet.")
-            self.shell.answer(
-                generations=[
-                    {
-                        "number": one.number,
-                        "time": one.origin.time,
-                        "user": one.origin.user,
-                        "command": one.origin.command,
-                        "file": str(one.path),
-                    }
-                    for one in found
-                ]
-            )
-            return
-        if action != "show" or number is None:
-            raise UsageError("history: 'show' and a number are expected", "usage: history [show N]")
-        shown = store.read(self._generation(number))
-        if not self.shell.show_secrets:
-            shown = document.without_secrets(shown)
-        self.say(document.render(shown).rstrip("\n"))
-        self.shell.answer(configuration=shown)
-
-    def _state(self) -> Path:
-        if self.shell.host.savefile is None:
-            raise NoFileError("This target has no saved configuration of its own", "name a file")
-        return Path(self.shell.host.savefile).resolve().parent
-
-    def _generation(self, number: str) -> Path:
-        from isadmin.config import generations
-
-        if not number.isdecimal():
-            raise UsageError(f"A generation is a number, '{number}' given", "see `history`")
-        found = generations.find(self._state(), int(number))
-        if found is None:
-            raise NoFileError(f"There is no generation {number}", "see `history`")
-        return found.path
-
     # Checking and comparing
 
     def ui_command_check(self, file: str) -> None:
@@ -235,7 +108,7 @@ class ConfigurationCommands(Node):
         ========
         diff apply restoreconfig
         """
-        from isadmin.config import diff, document, store
+        from isadmin.config import diff, document, shape, store
 
         path = Path(file).expanduser()
         try:
@@ -248,7 +121,7 @@ class ConfigurationCommands(Node):
             what = f"{path} is no acceptable configuration: {count} problem{'s' if count > 1 else ''}"
             raise RefusedFileError(what) from error
         warnings = [
-            f"{place} is not known: it is kept, and does nothing" for place in document.unknown_keys(found)
+            f"{place} is not known: it is kept, and does nothing" for place in shape.unknown_keys(found)
         ]
         from isadmin.config.model import flatten
 
@@ -304,13 +177,13 @@ class ConfigurationCommands(Node):
         narrowed: Callable[[Document], tuple[Document, Callable[[Key], bool]]] | None = None,
     ) -> tuple[Plan, Flat]:
         """What a file would change, and the running configuration. Raises IsadminError."""
-        from isadmin.config import diff, document, store
+        from isadmin.config import diff, document, shape, store
         from isadmin.config.model import flatten
         from isadmin.config.spelling import respelled
         from isadmin.shell import plans
 
         found = store.read(path)
-        unknown = document.unknown_keys(found)
+        unknown = shape.unknown_keys(found)
         if unknown:
             more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
             self.warn(f"{path}: keys that are not known do nothing: {', '.join(unknown[:3])}{more}")
@@ -645,11 +518,6 @@ class ConfigurationCommands(Node):
 
     # Completion
 
-    def ui_complete_saveconfig(
-        self, parameters: Mapping[str, str], text: str, current_param: str
-    ) -> list[str]:
-        return paths_like(text, stat.S_IFREG) if current_param == "savefile" else []
-
     def ui_complete_restoreconfig(
         self, parameters: Mapping[str, str], text: str, current_param: str
     ) -> list[str]:
@@ -668,9 +536,6 @@ class ConfigurationCommands(Node):
 
     def ui_complete_diff(self, parameters: Mapping[str, str], text: str, current_param: str) -> list[str]:
         return paths_like(text, stat.S_IFREG)
-
-    def ui_complete_history(self, parameters: Mapping[str, str], text: str, current_param: str) -> list[str]:
-        return ["show"] if current_param == "action" else []
 
     def ui_complete_clearconfig(
         self, parameters: Mapping[str, str], text: str, current_param: str
