@@ -99,7 +99,7 @@ def test_what_was_promised_is_there_after_a_power_cut(
             if cut == CUTS:
                 break
             # In the middle of writes, or of what isadmin does between two configurations saved.
-            kind, left = choose.choice([("written", choose.randint(1, 400)), ("saved", choose.randint(1, 4))])
+            kind, left = choose.choice([("written", choose.randint(1, 300)), ("saved", choose.randint(1, 3))])
             while left:
                 left -= ledger.promised(next(lines)) == kind
             time.sleep(choose.random())
