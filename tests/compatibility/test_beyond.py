@@ -1,0 +1,71 @@
+"""What targetcli can be told where the userspace target has nothing to tell it of: SCSI devices,
+names that are none, attributes that only other kernels have. On the files that a kernel had."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from isadmin.lio.host import Host
+from isadmin.shell.session import Session
+from tests.lio.kernel_tree import make_tree
+
+
+class World:
+    """A session on a directory of files."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.out = io.StringIO()
+        host = Host("given", target, None, target.parent)
+        self.session = Session(host, out=self.out, err=io.StringIO())
+
+    def type(self, line: str) -> str:
+        self.out.truncate(self.out.seek(0))
+        self.session.run_line(line)
+        return self.out.getvalue()
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> World:
+    return World(make_tree("44", tmp_path))
+
+
+def test_pscsi(kernel: World, tmp_path: Path) -> None:
+    place = "/backstores/pscsi/p1"
+    assert kernel.type(f"{place} status") == f"Status for {place}: /dev/sda activated\n"
+    assert kernel.type(f"{place} version").startswith("Backstore plugin pscsi v")
+    facts = kernel.type(f"{place} info").splitlines()
+    assert {"dev: /dev/sda", "name: p1", "plugin: pscsi"} <= set(facts)
+    file = tmp_path / "p1.json"
+    assert kernel.type(f"{place} saveconfig {file}") == (
+        f"Storage Object 'pscsi:p1' config saved to {file}.\n"
+    )
+    assert '"plugin": "pscsi"' in file.read_text()
+
+
+def test_invalid_wwn(kernel: World) -> None:
+    (kernel.target / "iscsi" / "nonsense").mkdir()
+    assert kernel.type("/iscsi/nonsense status") == "Status for /iscsi/nonsense: INVALID WWN\n"
+    assert "[INVALID WWN]" in kernel.type("ls /iscsi")
+
+
+def test_attributes_of_other_kernels(kernel: World) -> None:
+    places = {
+        "/backstores/fileio/f1": ("attribute", "core/fileio_0/f1/attrib", ("control", "fabric_max_sectors")),
+        "/iscsi/iqn.2003-01.org.test:t1/tpg1/acls/grp1": (
+            "parameter",
+            "iscsi/iqn.2003-01.org.test:t1/tpgt_1/acls/iqn.2003-01.org.test:i1/param",
+            ("AuthMethod", "IFMarker", "MaxRecvDataSegmentLength"),
+        ),
+    }
+    for place, (group, directory, names) in places.items():
+        for name in names:
+            file = kernel.target / directory / name
+            assert not file.exists()
+            file.write_text("17\n")
+            assert kernel.type(f"{place} get {group} {name}") == f"{name}=17 \n"
+            assert kernel.type(f"{place} set {group} {name}=18") == f"Parameter {name} is now '18'.\n"
+            assert file.read_text().strip() == "18"
