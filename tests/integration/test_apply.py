@@ -185,6 +185,29 @@ def test_changes_are_taken_back_one_after_the_other(configured: Userspace) -> No
     assert configured.isadmin("diff").returncode == 0
 
 
+def test_earlier_generations_come_back(configured: Userspace) -> None:
+    def numbers() -> list[int]:
+        facts = json.loads(configured.isadmin("--output", "json", "history").stdout)
+        assert all(one["user"] and one["time"] for one in facts["generations"])
+        assert {one["command"] for one in facts["generations"]} == {"saveconfig"}
+        return [one["number"] for one in facts["generations"]]
+
+    ok(configured, TPG, "set", "attribute", "login_timeout=20")
+    ok(configured, "saveconfig")
+    assert numbers() == [1, 2]
+    assert "a-long-secret" not in ok(configured, "history", "show", "1")
+    assert [configured.isadmin("diff", number).returncode for number in ("1", "2")] == [9, 0]
+    ok(configured, "restoreconfig", "generation=1")
+    assert [configured.isadmin("diff", number).returncode for number in ("1", "2")] == [0, 9]
+    assert configured.isadmin("restoreconfig", "x.json", "generation=1").returncode == 2
+    assert configured.isadmin("restoreconfig", "generation=9").returncode == 5
+    ok(configured, "set", "global", "max_backup_files=2")
+    ok(configured, "saveconfig")
+    assert numbers() == [2, 3]
+    ok(configured, "undo")
+    assert configured.isadmin("diff", "2").returncode == 0
+
+
 def test_what_somebody_else_changed_since_is_not_undone_unasked(configured: Userspace) -> None:
     ok(configured, TPG, "set", "attribute", "login_timeout=20")
     file = configured.mount / "iscsi" / TARGET / "tpgt_1/attrib/login_timeout"
