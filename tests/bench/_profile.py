@@ -23,7 +23,7 @@ def profile(server: Server, load: Run, seconds: float) -> list[str]:
         record = ["perf", "record", "-e", "cpu-clock", "-o", str(data), "-p", str(server.pid)]
         with subprocess.Popen(record, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as perf:
             try:
-                load(server, seconds)
+                load(server, max(seconds, 2.0))
             finally:
                 perf.send_signal(signal.SIGINT)
             _, complaint = perf.communicate()
@@ -35,4 +35,4 @@ def profile(server: Server, load: Run, seconds: float) -> list[str]:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             rows = [line.split() for line in done.stdout.splitlines() if line.strip()[:1].isdigit()]
             lines += [" ".join(row[:3]) for row in rows[: LINES if sort == "symbol" else 4]]
-        return lines
+        return lines or ["no profile: perf saw nothing"]
