@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 from isadmin.config import document
 from isadmin.config.model import DEFAULT_GROUP, Key, Object
@@ -34,6 +36,8 @@ class Touched:
         self._lio = lio
         self._places: dict[Key, str] = {}
         self.before: dict[Key, Object | None] = {}
+        self.left: dict[Key, Object | None] = {}
+        """What each was when the command that touched it ended: what differs now is others' doing."""
 
     def note(self, path: str, *, removed: bool = False) -> None:
         """Something at this path is about to change, or to be removed."""
@@ -55,7 +59,18 @@ class Touched:
 
     def after(self) -> dict[Key, Object | None]:
         """What the objects are now."""
-        return {key: self._read(key) for key in self.before}
+        self.left = {key: self._read(key) for key in self.before}
+        return self.left
+
+    def take_in(self, later: Touched) -> None:
+        """Add what a later block touched. What others changed in between belongs to what was before."""
+        for key, value in later.before.items():
+            if key in self.left:
+                value = rebased(self.before[key], self.left[key], value)
+            elif key in self.before:
+                continue
+            self.before[key] = value
+        self.left |= later.left
 
     def _read(self, key: Key) -> Object | None:
         return read(self._lio, key, self._places.get(key))
@@ -101,7 +116,21 @@ def watching(lio: Lio) -> Iterator[Touched]:
     finally:
         _active = outer
         if outer is not None:
-            outer.before = inner.before | outer.before
+            outer.take_in(inner)
+
+
+def rebased(before: Any, left: Any, now: Any) -> Any:
+    """What an object would be now if it had not been changed from `before` to `left`: each value that was is
+    as before, the others are as they are now. One that came or went altogether is as before."""
+    if isinstance(before, Mapping) and isinstance(left, Mapping) and isinstance(now, Mapping):
+        names = dict.fromkeys([*before, *now])
+        values = {n: rebased(before.get(n), left.get(n), now.get(n)) for n in names}
+        return {name: value for name, value in values.items() if value is not None}
+    same = type(before) is type(left) is type(now) and is_dataclass(before)
+    if same and not isinstance(before, type):
+        triples = {f.name: [getattr(one, f.name) for one in (before, left, now)] for f in fields(before)}
+        return type(before)(**{name: rebased(*triple) for name, triple in triples.items()})
+    return now if left == before else before
 
 
 def key_of(path: str) -> Key | None:

@@ -1,7 +1,8 @@
 """A batch that is done whole or not at all: what it touches is noted, and put back as it was if a line fails.
 
-Only what the batch itself touched is put back: changes that others made meanwhile stay. What storage objects
-held is not configuration: a ramdisk that was deleted comes back empty, a file that was created stays.
+Only what the batch itself changed is put back, value by value: changes that others made meanwhile stay. What
+storage objects held is not configuration: a ramdisk that was deleted comes back empty, a file that was
+created stays.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from isadmin.config.model import StorageObject
+from isadmin.config.model import Flat, Key, Object, StorageObject
 from isadmin.errors import IsadminError
 from isadmin.lio import saved, touched
 
@@ -34,13 +35,13 @@ class Whole:
         session = self._session
         with session.alone():
             now = plans.running(session)
+            before = self._before(now)
             try:
-                plan = plans.back_to(now, self._seen.before)
+                plan = plans.back_to(now, before)
                 saved.carry_out(session.host, plan.changes)
             except IsadminError as error:
                 raise IsadminError(f"The batch could not be undone: {error}", error.remedy) from error
             keys = plan.keys()
-            before = self._seen.before
             plans.write_entry(
                 session, "(batch undone)", {k: now.get(k) for k in keys}, {k: before.get(k) for k in keys}
             )
@@ -52,6 +53,17 @@ class Whole:
         if _version(session) != self._saved:
             session.warn("the batch had saved what was undone: save the configuration again")
         return "nothing had been changed" if not plan.changes else "everything before it was undone"
+
+    def _before(self, now: Flat) -> dict[Key, Object | None]:
+        """What the batch touched as it was before, but for what others have changed of it since."""
+        found: dict[Key, Object | None] = {}
+        for key, before in self._seen.before.items():
+            there = now.get(key)
+            left = self._seen.left.get(key, there)
+            if left is None and there is not None and before is not None:
+                continue  # deleted by the batch, made again by somebody else
+            found[key] = touched.rebased(before, left, there)
+        return found
 
 
 @contextmanager

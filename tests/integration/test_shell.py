@@ -181,6 +181,46 @@ def test_an_atomic_batch_that_fails_leaves_nothing_but_others_changes(
     assert "another" in userspace.isadmin("ls").stdout
 
 
+def test_an_atomic_batch_that_fails_undoes_no_change_of_others(userspace: Userspace, tmp_path: Path) -> None:
+    configured(userspace, tmp_path)
+    tpg = f"/iscsi/{IQN}/tpg1"
+    batch = subprocess.Popen(
+        [*COMMAND, "--userspace", "--atomic"],
+        env=userspace.env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert batch.stdin is not None
+    assert batch.stdout is not None
+    for line, answer in (
+        (f"{tpg} set attribute demo_mode_write_protect=0", "Parameter demo_mode"),
+        (f"{tpg}/luns delete lun1", "Deleted LUN 1"),
+    ):
+        batch.stdin.write(f"{line}\n")
+        batch.stdin.flush()
+        assert batch.stdout.readline().startswith(answer)
+    for words in (
+        (tpg, "set", "attribute", "login_timeout=20"),
+        (f"{tpg}/acls", "create", f"{IQN}:other"),
+        ("/backstores/ramdisk", "create", "others", "1M"),
+        (f"{tpg}/luns", "create", "/backstores/ramdisk/others", "9"),
+    ):
+        assert userspace.isadmin(*words).returncode == 0
+    batch.stdin.write(f"{tpg} set attribute demo_mode_discovery=0\n")
+    batch.stdin.flush()
+    assert batch.stdout.readline().startswith("Parameter demo_mode_discovery")
+    _, said = batch.communicate("/iscsi create nonsense\n")
+    assert batch.returncode == 2
+    assert said.splitlines()[-1] == "warning: the batch failed: everything before it was undone"
+    values = userspace.isadmin(tpg, "get", "attribute", "demo_mode_write_protect", "login_timeout").stdout
+    assert values.split() == ["demo_mode_write_protect=1", "login_timeout=20"]
+    listed = userspace.isadmin("ls", tpg).stdout
+    for name in ("lun1 ", "lun9 ", f"{IQN}:other ", "LUNs: 3"):
+        assert name in listed
+
+
 def test_an_atomic_batch_that_changed_nothing_says_so(userspace: Userspace) -> None:
     done = userspace.isadmin("--atomic", "-c", "ls / 1; /iscsi create nonsense")
     assert done.returncode == 2

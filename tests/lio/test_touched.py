@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from isadmin.config.model import Key
+from isadmin.config.model import Key, Tpg
 from isadmin.lio.objects import Lio
-from isadmin.lio.touched import key_of, watching
+from isadmin.lio.touched import key_of, rebased, watching
 
 IQN = "iqn.2003-01.org.test:t"
 TPG = f"iscsi/{IQN}/tpgt_1"
@@ -61,3 +61,13 @@ def test_what_is_touched_is_seen_before_it_changes(tmp_path: Path) -> None:
     assert before[key] is not None
     assert before[key].attributes == {"login_timeout": 15}  # type: ignore[union-attr]
     assert after[key].attributes == {"login_timeout": 20}  # type: ignore[union-attr]
+
+
+def test_others_changes_are_kept_value_by_value() -> None:
+    before = Tpg(1, attributes={"a": 0, "b": 0}, chap={"userid": "u"}, enable=False)
+    left = Tpg(1, attributes={"a": 1, "b": 0}, chap={}, enable=True)
+    now = Tpg(1, attributes={"a": 1, "b": 2}, chap={"password": "p"}, enable=True)
+    kept = Tpg(1, attributes={"a": 0, "b": 2}, chap={"userid": "u", "password": "p"}, enable=False)
+    assert rebased(before, left, now) == kept
+    assert rebased(None, left, now) is None
+    assert rebased(before, None, None) == before
