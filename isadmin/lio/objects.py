@@ -46,7 +46,7 @@ class Lio:
     core/ has another number of subdirectories than before.
     """
 
-    __slots__ = ("_backing", "_found", "_hbas", "_links", "_listed", "_probes", "_seen", "path")
+    __slots__ = ("_backing", "_found", "_hbas", "_links", "_listed", "_numbers", "_probes", "_seen", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -54,6 +54,7 @@ class Lio:
         self._seen: tuple[int, ...] = ()
         self._links: dict[str, tuple[str, str] | None] | None = None
         self._found: dict[tuple[str, str], str] = {}
+        self._numbers: dict[str, tuple[tuple[int, ...], set[int], int]] = {}
         self._listed = False
         self._backing: dict[str, tuple[int, int] | None] = {}
         self._probes = 0
@@ -80,6 +81,28 @@ class Lio:
             if files.gone(error):
                 return []
             raise
+
+    def free_number(self, directory: str) -> int:
+        """The lowest number n for which a directory has no lun_<n>. What it has is listed when it changed."""
+        stamp = _stamp(directory)
+        known = self._numbers.get(directory)
+        if known is None or known[0] != stamp:
+            known = (stamp, set(files.numbered(directory, "lun_")), 0)
+        numbers, lowest = known[1], known[2]
+        while lowest in numbers:
+            lowest += 1
+        self._numbers[directory] = (stamp, numbers, lowest)
+        return lowest
+
+    def made(self, directory: str, number: int) -> None:
+        """This process made lun_<number> in a directory, and nothing else did meanwhile: it has the lock."""
+        known = self._numbers.pop(directory, None)
+        if known is None or number in known[1]:
+            return
+        stamp = _stamp(directory)
+        if stamp[0] == known[0][0] + 1:
+            known[1].add(number)
+            self._numbers[directory] = (stamp, known[1], known[2])
 
     def forget(self) -> None:
         """Look again at everything."""
@@ -397,7 +420,7 @@ class Tpg:
 
     def free_lun(self) -> int:
         """The lowest LUN number not in use; MAX_LUN + 1 if there is none."""
-        return lowest_free(files.numbered(f"{self.path}/lun", "lun_"))
+        return self.target.lio.free_number(f"{self.path}/lun")
 
 
 class Lun:
@@ -455,7 +478,7 @@ class NodeAcl:
         return [MappedLun(self, number) for number in files.numbered(self.path, "lun_")]
 
     def free_lun(self) -> int:
-        return lowest_free(files.numbered(self.path, "lun_"))
+        return self.tpg.target.lio.free_number(self.path)
 
 
 class MappedLun:
@@ -518,6 +541,15 @@ class Portal:
 
     def offload(self) -> bool:
         return files.read_or(f"{self.path}/cxgbit", "0") not in ("0", "")
+
+
+def _stamp(directory: str) -> tuple[int, ...]:
+    """What differs once something came or went in a directory."""
+    try:
+        state = os.stat(directory)
+    except FileNotFoundError:
+        return ()
+    return (state.st_nlink, state.st_mtime_ns, state.st_ctime_ns)
 
 
 def _trailing_number(name: str) -> int | None:

@@ -357,6 +357,7 @@ def create_lun(tpg: Tpg, so: StorageObject, number: int | None = None) -> Lun:
         return lun
     with attempting(f"Could not create LUN {number} for {so.full_name}", _LUN_CAUSES):
         rtslib.LUN(_rts_tpg(tpg), number, _rts_storage_object(so))
+    tpg.target.lio.made(f"{tpg.path}/lun", number)
     return lun
 
 
@@ -414,6 +415,7 @@ def create_mapped_lun(acl: NodeAcl, number: int, lun: Lun, *, write_protect: boo
         return mapped
     with attempting(f"Could not create mapped LUN {number} for {acl.wwn}"):
         _MappedLUN(_rts_acl(acl), number, lun.number, write_protect)
+    acl.tpg.target.lio.made(acl.path, number)
     return mapped
 
 

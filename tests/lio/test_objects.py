@@ -237,3 +237,30 @@ def test_a_look_at_everything_reads_what_is_met_twice_once(
     assert read == [first.path]
     first.link()
     assert read == [first.path] * 2
+
+
+def test_free_numbers_are_the_lowest_whoever_makes_and_removes(tmp_path: Path) -> None:
+    """What this process made is not listed again; what others do is seen."""
+    lio, luns = Lio(str(tmp_path)), tmp_path / "lun"
+
+    def make(number: int) -> None:
+        (luns / f"lun_{number}").mkdir()
+
+    luns.mkdir()
+    assert lio.free_number(str(luns)) == 0
+    for number in (0, 1):
+        assert lio.free_number(str(luns)) == number
+        make(number)
+        lio.made(str(luns), number)
+    assert lio.free_number(str(luns)) == 2
+    make(2)
+    make(4)
+    assert lio.free_number(str(luns)) == 3
+    make(3)
+    make(5)
+    lio.made(str(luns), 3)
+    assert lio.free_number(str(luns)) == 6
+    (luns / "lun_1").rmdir()
+    make(6)
+    assert lio.free_number(str(luns)) == 1
+    assert lio.free_number(str(tmp_path / "nosuch")) == 0

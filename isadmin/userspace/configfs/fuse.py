@@ -103,8 +103,8 @@ class Operations:
         self._c_stat = c_stat
         self._records: dict[Stat, Any] = {}
         self._types = {kind: self._of_type(kind) for kind in (S_IFDIR, S_IFREG, S_IFLNK)}
-        self._listings: dict[int, list[tuple[bytes, int]]] = {}
-        """Directory handle -> its names and their types when it was opened."""
+        self._listings: dict[int, list[tuple[bytes, int]] | None] = {}
+        """Directory handle -> its names and their types when they were first asked for; None before."""
         self._contents: dict[int, bytes | None] = {}
         """File handle -> content read through it, None before the first read (it fills a buffer)."""
         self._handles = itertools.count(1)
@@ -140,13 +140,10 @@ class Operations:
         return record
 
     def _opendir(self, path: bytes, info: Any) -> int:
-        listed = [(name.encode(*ENCODING), kind) for name, kind in self.tree.entries(_text(path))]
+        self.tree.access(_text(path), read=True, write=False)
         handle = next(self._handles)
-        self._listings[handle] = [(b".", S_IFDIR), (b"..", S_IFDIR), *listed]
-        facts = info.contents
-        facts.fh = handle
-        # The kernel keeps what it is told here until the directory changes, as it keeps names.
-        facts.cache_readdir = facts.keep_cache = 1
+        self._listings[handle] = None
+        info.contents.fh = handle
         return 0
 
     def _releasedir(self, path: bytes, info: Any) -> int:
@@ -157,7 +154,11 @@ class Operations:
         """One bufferful from entry number `offset`: names and types; with FUSE_READDIR_PLUS
         each name goes with its attributes: a walk needs no look-up for each. libfuse hands those on only when
         entries have offsets."""
-        listing = self._listings[info.contents.fh]
+        handle = info.contents.fh
+        listing = self._listings[handle]
+        if listing is None or offset == 0:
+            listed = [(name.encode(*ENCODING), kind) for name, kind in self.tree.entries(_text(path))]
+            listing = self._listings[handle] = [(b".", S_IFDIR), (b"..", S_IFDIR), *listed]
         if not flags & FUSE_READDIR_PLUS:
             types = self._types
             for number in range(offset, len(listing)):

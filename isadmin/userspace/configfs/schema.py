@@ -54,6 +54,8 @@ class Node:
     link_name: str = ""
     link_to: Node | None = None
     links_here: int = 0
+    changed: dict[str, float] | None = None
+    """When something was made or removed in it last, by group path; None: never."""
     touched: dict[str, Any] = field(default_factory=dict)
     """Changed modes, owners and times, by path within the node."""
 

@@ -120,10 +120,12 @@ class Tree:
         else:
             mode, nlink, size = S_IFDIR | 0o755, 2 + len(place.group.groups), 0
             nlink += len(place.node.made.get(place.group.path, ()))
-        born = place.node.born
+        born = changed = place.node.born
+        if place.node.changed is not None and not place.name:
+            changed = place.node.changed.get(place.group.path, born)
         touched: _Touched | None = place.node.touched.get(place.key) if place.node.touched else None
         if touched is None:
-            return Stat(mode, nlink, size, 0, 0, born, born, born)
+            return Stat(mode, nlink, size, 0, 0, born, changed, changed)
         if touched.mode is not None:
             mode = mode & ~0o7777 | touched.mode
         return Stat(
@@ -133,8 +135,8 @@ class Tree:
             touched.uid,
             touched.gid,
             born if touched.atime is None else touched.atime,
-            born if touched.mtime is None else touched.mtime,
-            born if touched.ctime is None else touched.ctime,
+            changed if touched.mtime is None else touched.mtime,
+            changed if touched.ctime is None else touched.ctime,
         )
 
     def listdir(self, path: str) -> list[str]:
@@ -208,6 +210,7 @@ class Tree:
         kind, item = parent.group.make(self._context, parent.node.item, name)
         node = self._new_node(kind, name, item, parent.node, parent.group)
         parent.node.made.setdefault(parent.group.path, {})[name] = node
+        self._changed(parent.node, parent.group.path)
         if mode & 0o7777 != 0o755:
             self._touch(_Place(node, node.kind.group)).mode = mode & 0o7777
 
@@ -223,6 +226,7 @@ class Tree:
         if node.link_name or any(not child.fixed for made in node.made.values() for child in made.values()):
             fail(errno.ENOTEMPTY, path)
         del node.parent.made[node.group.path][node.name]
+        self._changed(node.parent, node.group.path)
         self._forget()
         if node.kind.drop is not None:
             node.kind.drop(self._context, node.item)
@@ -245,6 +249,7 @@ class Tree:
         parent.node.link_name = name
         parent.node.link_to = source.node
         source.node.links_here += 1
+        self._changed(parent.node, "")
         kind.link(self._context, parent.node.item, item, name)
 
     def unlink(self, path: str) -> None:
@@ -257,6 +262,7 @@ class Tree:
         node.link_to.links_here -= 1
         self._forget()
         node.link_name, node.link_to = "", None
+        self._changed(node, "")
         node.touched.pop(place.key, None)
         if node.kind.unlink is not None:
             node.kind.unlink(self._context, node.item)
@@ -350,6 +356,12 @@ class Tree:
         if step is None:
             fail(errno.ENAMETOOLONG if len(name.encode(*TEXT)) > NAME_MAX else errno.ENOENT, path)
         return step
+
+    def _changed(self, node: Node, path: str) -> None:
+        """Note the time at which something came or went in a directory of a node."""
+        if node.changed is None:
+            node.changed = {}
+        node.changed[path] = self._now()
 
     def _forget(self) -> None:
         """Directories or links have come or gone."""
