@@ -15,6 +15,8 @@ from typing import Any
 from isadmin.userspace.configfs.tree import Tree
 
 FILES = Path("/run/isadmin-random")
+BLOCK_DEVICE = FILES / "block"
+"""A symbolic link to one."""
 CORE = (
     "fileio_0",
     "fileio_1",
@@ -24,6 +26,8 @@ CORE = (
     "fileio_",
     "rd_mcp_x",
     "iblock_0",
+    "iblock_1",
+    "pscsi_0",
     "none_0",
 )
 TARGETS = ("iqn.2003-01.org.test:a", "iqn.2003-01.org.test:b", "eui.0123456789abcdef", "no name")
@@ -44,8 +48,7 @@ NAMES = {
     "core/HBA/DEVICE/alua": ("g", "h", "default_tg_pt_gp"),
     "core/alua/lu_gps": ("lug", "lug2"),
     "FABRIC": TARGETS,
-    # Not tpgt_01: the tree holds one portal group of a number, a kernel two.
-    "FABRIC/TARGET": ("tpgt_1", "tpgt_2", "tpgt_0x10", "tpgt_", "tpg1", "tpgt_65536"),
+    "FABRIC/TARGET": ("tpgt_1", "tpgt_01", "tpgt_2", "tpgt_0x10", "tpgt_", "tpg1", "tpgt_65536"),
     "FABRIC/TARGET/TPG/np": PORTALS,
     "FABRIC/TARGET/TPG/lun": ("lun_0", "lun_1", "lun_00", "lun_", "lun0", "lun_65536", "lun_255"),
     "FABRIC/TARGET/TPG/acls": INITIATORS,
@@ -92,11 +95,14 @@ CONTROL = (
     "rd_pages=256",
     "rd_pages=16,rd_nullio=1",
     "udev_path=/nowhere",
+    f"udev_path={BLOCK_DEVICE}",
+    f"udev_path={BLOCK_DEVICE},readonly=1",
+    "scsi_host_id=77,scsi_channel_id=0,scsi_target_id=0,scsi_lun_id=0",
     "nonsense=1",
 )
 LEFT_OUT = re.compile(
     # Crash a kernel: not without a configured device, not twice.
-    r".*/attrib/emulate_tpu|.*/alua_lu_gp"
+    r".*/attrib/emulate_(tpu|tpws)|.*/alua_lu_gp"
     # Loads modules of hardware that is not there.
     r"|.*/np/.*/(iser|cxgbit)"
     # Where files on this machine are kept.
