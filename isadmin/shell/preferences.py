@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from isadmin.errors import IsadminError, RefusedFileError
+from isadmin.errors import IsadminError, RefusedFileError, UsageError
 from isadmin.light import Path, record
 
 TYPE_CHECKING = False
@@ -124,12 +124,23 @@ def parse_value(preference: Preference, text: str) -> Value:
         if not (text.isascii() and text.isdigit() and len(text) <= 9):
             raise ValueError(f"Syntax error, '{text}' is not a NUMBER.")
         return int(text)
+    if preference.name == "default_portal" and text:
+        _check_portal(text)
     choices = choices_of(preference)
     if choices and text and text not in choices:
         raise ValueError(f"Syntax error, '{text}' is not {'|'.join(choices)}.")
     if not text or (text in ("default", "none") and choices):
         return None
     return text
+
+
+def _check_portal(text: str) -> None:
+    from isadmin.shell.nodes.addresses import parse_portal
+
+    try:
+        parse_portal(text)
+    except UsageError as error:
+        raise ValueError(error.line()) from error
 
 
 def choices_of(preference: Preference) -> tuple[str, ...]:

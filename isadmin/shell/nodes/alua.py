@@ -44,8 +44,8 @@ class PortGroups(LioNode):
         """
         if not tag.isascii() or not tag.isdigit() or not 1 <= int(tag) <= 65535:
             raise UsageError(f"Bad tag '{tag}'", "a number from 1 to 65535")
-        if not name or "/" in name:
-            raise UsageError(f"Bad name '{name}'", "an ALUA group's name has no /")
+        if not name.isprintable() or name in ("", ".", "..") or any(c in name for c in "/* "):
+            raise UsageError(f"Bad name '{name}'", "it is printable, without blanks, / and *")
         if not self.storage_object.alua_supported():
             raise IsadminError(f"{self.storage_object.full_name} has no ALUA", "its device does it itself")
         if PortGroup(self.storage_object, name).exists():

@@ -126,10 +126,13 @@ class Backstore(LioNode):
             return [child.name for child in self.sorted_children()]
         return ["true", "false"]
 
-    def check_name(self, name: str) -> None:
-        """Refuse a name that no storage object can have, or that one has. Raises IsadminError."""
-        if not name or any(c in name for c in "/ \t\n"):
-            raise UsageError(f"Bad name '{name}'", "a storage object's name has no blanks and no /")
+    def check_name(self, name: str, wwn: str | None = None) -> None:
+        """Refuse a name that no storage object can have, or that one has; and a serial number that is not
+        ASCII (SPC-4 section 7.8.17). Raises IsadminError."""
+        if wwn and not (wwn.isascii() and wwn.isprintable()):
+            raise UsageError(f"Bad wwn '{wwn}'", "a unit serial number is printable ASCII")
+        if not name.isprintable() or name in ("", ".", "..") or any(c in name for c in "/* "):
+            raise UsageError(f"Bad name '{name}'", "it is printable, without blanks, / and *")
         if len(name.encode()) > 255:
             raise UsageError("The name is too long", "at most 255 bytes")
         if self.lio.find_storage_object(self.plugin, name) is not None:
@@ -166,7 +169,7 @@ class FileioBackstore(Backstore):
     ) -> Node | None:
         caching = self.flag(write_back, True)
         hole = self.flag(sparse, True)
-        self.check_name(name)
+        self.check_name(name, wwn)
         path = check_path(file_or_dev)
         check_unused(self, path)
         undo = None
@@ -250,7 +253,7 @@ class BlockBackstore(Backstore):
         """
         write_protected = self.flag(readonly, False)
         alone = self.flag(exclusive, True)
-        self.check_name(name)
+        self.check_name(name, wwn)
         path = check_path(dev)
         if not Path(path).exists():
             raise IsadminError(f"Could not open {dev}", "there is no such device")
@@ -287,7 +290,7 @@ class RamdiskBackstore(Backstore):
         self, name: str, size: str, nullio: str | None = None, wwn: str | None = None
     ) -> Node | None:
         nothing = self.flag(nullio, False)
-        self.check_name(name)
+        self.check_name(name, wwn)
         bytes_ = parse_size(size)
         from isadmin.lio import write
 
