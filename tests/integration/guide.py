@@ -14,6 +14,7 @@ from pathlib import Path
 GUIDE = Path(__file__).resolve().parent.parent / "data" / "guide" / "guide.md"
 
 _FENCE = re.compile(r"^\s*```")
+_BLOCK = re.compile(r"^ *```\w*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _ONE_SHOT = re.compile(r"^sudo targetcli(?:\s+(?P<command>.*))?$")
 _INSIDE = re.compile(r"^(?:/(?:backstores|iscsi)\b.*|saveconfig|exit)$")
 _INLINE = re.compile(r"`(sudo targetcli[^`]*)`")
@@ -53,3 +54,19 @@ def blocks() -> Iterator[Block]:
                 command = _command(inline)
                 assert command is not None
                 yield Block(number, (command,))
+
+
+def fenced(start: str) -> str:
+    """The fenced block whose first line begins with `start`, as it is to be typed or stored."""
+    for block in re.findall(
+        r"^[ ]*```\w*\n(.*?)^[ ]*```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    ):
+        if block.startswith(start):
+            return str(block)
+    raise LookupError(start)
+
+
+def initiator_commands() -> list[str]:
+    """What the guide types at iscsiadm, in the order of its text, without `sudo`."""
+    lines = (line.strip() for line in GUIDE.read_text(encoding="utf-8").splitlines())
+    return [line.removeprefix("sudo ") for line in lines if line.startswith("sudo iscsiadm ")]

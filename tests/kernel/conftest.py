@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.devices import LoopDevices, loop_devices_in
-from tests.kernel import world
+from tests.integration.sandbox import Userspace
+from tests.kernel import served, world
 from tests.kernel.forks import Forks
 
 
@@ -45,6 +46,41 @@ def empty_target(lio: None) -> Iterator[Path]:
 def userspace(empty_target: Path, forks: Forks, tmp_path: Path) -> world.Kernel:
     """What the integration tests drive: here the kernel's target, empty."""
     return world.Kernel(tmp_path, forks)
+
+
+@pytest.fixture(scope="module")
+def module_userspace(
+    lio: None, forks: Forks, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[world.Kernel]:
+    """The same for all tests of a module."""
+    world.clear()
+    yield world.Kernel(tmp_path_factory.mktemp("kernel"), forks)
+    world.clear()
+    world.empty_state()
+
+
+@pytest.fixture(scope="module")
+def module_tmp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("module")
+
+
+@pytest.fixture(scope="session")
+def daemon(forks: Forks) -> Iterator[Userspace]:
+    """A userspace target in the machine, for all tests that use one."""
+    with served.daemon(forks) as target:
+        yield target
+
+
+@pytest.fixture(params=served.KINDS)
+def target(request: pytest.FixtureRequest, lio: None, forks: Forks, tmp_path: Path) -> Iterator[Userspace]:
+    """An empty target for the kernel's initiator: LIO's, then the userspace one."""
+    if request.param == "kernel":
+        chosen: Userspace = world.Kernel(tmp_path, forks)
+    else:
+        chosen = request.getfixturevalue("daemon")
+    served.clear(chosen)
+    yield chosen
+    served.clear(chosen)
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ WARM = (
     "rtslib.fabric",
     "rtslib.alua",
 )
+DAEMON = "isadmin.userspace.daemon"
+"""Imported once one is started."""
 
 
 class Forks:
@@ -55,6 +57,19 @@ class Forks:
             assert answer, "the process that forks is gone"
             out, err = (path.read_text() for path in paths[1:])
         return subprocess.CompletedProcess(["isadmin", *arguments], int(answer), out, err)
+
+    def start_daemon(self, env: Mapping[str, str]) -> None:
+        """Run `isadmin userspace start --foreground` beside what else is run, and do not wait for it."""
+        assert self._process.stdin
+        assert self._process.stdout
+        request = {
+            "argv": ["userspace", "start", "--foreground"],
+            "env": dict(env),
+            "files": [os.devnull] * 3,
+        }
+        self._process.stdin.write(json.dumps(request | {"background": True}) + "\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline(), "the process that forks is gone"
 
     def close(self) -> None:
         self._process.communicate()
@@ -93,11 +108,16 @@ def _serve() -> None:
     from isadmin.cli import main
 
     for line in sys.stdin:
+        request = json.loads(line)
+        background = request.get("background", False)
+        if background:
+            importlib.import_module(DAEMON)
         pid = os.fork()
         if pid == 0:
-            os._exit(become(json.loads(line), main))
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        print(status, flush=True)
+            if background:
+                os.setsid()
+            os._exit(become(request, main))
+        print(0 if background else os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from tests.integration.sandbox import wait_until
 
 ETC = Path("/etc/iscsi")
 SESSIONS = Path("/sys/class/iscsi_session")
+LIMIT = 120.0
+"""Seconds; it only ends a wait that would never end."""
 DOOR = "@ISCSIADM_ABSTRACT_NAMESPACE"
 """The socket on which its daemon hears iscsiadm."""
 AUTHENTICATION_FAILED = 24
@@ -38,6 +40,33 @@ class Chap:
         return {f"{prefix}.{name}": value for name, value in values.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session of the kernel's, by its directory in sysfs."""
+
+    directory: Path
+
+    def read(self, attribute: str) -> str:
+        return (self.directory / attribute).read_text().strip()
+
+    def connection(self, attribute: str) -> str:
+        """What its one connection negotiated or is connected to."""
+        connection = next((self.directory / "device").glob("connection*/iscsi_connection/*"))
+        return (connection / attribute).read_text().strip()
+
+    def disks(self) -> dict[int, Path]:
+        """LUN -> device."""
+        blocks = (self.directory / "device").glob("target*/*:*:*:*/block/*")
+        return {int(block.parents[1].name.rsplit(":", 1)[1]): Path("/dev") / block.name for block in blocks}
+
+
+def sessions(target: str, name: str = "") -> list[Session]:
+    """The sessions with a target, in the order of logins; those of the initiator `name` if given."""
+    everything = sorted(SESSIONS.glob("session*"), key=lambda path: int(path.name.removeprefix("session")))
+    found = [session for session in map(Session, everything) if session.read("targetname") == target]
+    return [session for session in found if not name or session.read("initiatorname") == name]
+
+
 class Initiator:
     """One initiator, by its name. Made by `running`."""
 
@@ -60,8 +89,14 @@ class Initiator:
         return self.admin("-m", "discovery", "-t", "sendtargets", "-p", portal).splitlines()
 
     def configure(self, target: str, portal: str, settings: dict[str, str]) -> None:
-        for name, value in settings.items():
-            self.admin("-m", "node", "-T", target, "-p", portal, "-o", "update", "-n", name, "-v", value)
+        """Change a record's settings, by name."""
+        pairs = [word for name, value in settings.items() for word in ("-n", name, "-v", value)]
+        self.admin("-m", "node", "-T", target, "-p", portal, "-o", "update", *pairs)
+
+    def add_interface(self, interface: str, name: str) -> None:
+        """An iface record by which this host logs in as another initiator."""
+        self.admin("-m", "iface", "-I", interface, "-o", "new")
+        self.admin("-m", "iface", "-I", interface, "-o", "update", "-n", "iface.initiatorname", "-v", name)
 
     def login(self, target: str, portal: str, chap: Chap | None = None, *, status: int = 0) -> None:
         if chap:
@@ -71,27 +106,32 @@ class Initiator:
     def logout(self, target: str, portal: str) -> None:
         self.admin("-m", "node", "-T", target, "-p", portal, "--logout")
 
-    def disks(self, target: str) -> dict[int, Path]:
-        """LUN -> device, of all sessions with the target."""
-        found = {}
-        for session in SESSIONS.glob("session*"):
-            if (session / "targetname").read_text().strip() == target:
-                for block in (session / "device").glob("target*/*:*:*:*/block/*"):
-                    found[int(block.parents[1].name.rsplit(":", 1)[1])] = Path("/dev") / block.name
-        return found
+    def disks(self, target: str, name: str = "") -> dict[int, Path]:
+        """LUN -> device, of all sessions with the target; of those of the initiator `name` if given."""
+        return {lun: disk for session in sessions(target, name) for lun, disk in session.disks().items()}
 
-    def disk(self, target: str, lun: int) -> Path:
+    def disk(self, target: str, lun: int, name: str = "") -> Path:
         """The device of one LUN, once the kernel has found it."""
-        wait_until(lambda: lun in self.disks(target) and self.disks(target)[lun].is_block_device(), "a disk")
-        return self.disks(target)[lun]
+
+        def there() -> bool:
+            disks = self.disks(target, name)
+            return lun in disks and disks[lun].is_block_device()
+
+        wait_until(there, "a disk", LIMIT)
+        return self.disks(target, name)[lun]
+
+
+def forget() -> None:
+    """Every record of iscsiadm's; Debian keeps no interface of its own."""
+    for records in ("nodes", "send_targets", "ifaces"):
+        shutil.rmtree(ETC / records, ignore_errors=True)
 
 
 @contextmanager
 def running(name: str) -> Iterator[Initiator]:
     """The initiator's daemon, with nothing discovered; all is logged out and forgotten at the end."""
     subprocess.run(["modprobe", "-a", "iscsi_tcp", "sd_mod"], check=True)
-    for records in ("nodes", "send_targets"):
-        shutil.rmtree(ETC / records, ignore_errors=True)
+    forget()
     (ETC / "initiatorname.iscsi").write_text(f"InitiatorName={name}\n")
     Path("/run/lock/iscsi").mkdir(parents=True, exist_ok=True)
     initiator = Initiator()
@@ -107,5 +147,4 @@ def running(name: str) -> Iterator[Initiator]:
         subprocess.run(["iscsiadm", "-m", "node", "--logoutall=all"], capture_output=True, check=False)
         daemon.terminate()
         daemon.wait()
-        for records in ("nodes", "send_targets"):
-            shutil.rmtree(ETC / records, ignore_errors=True)
+        forget()
