@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_guide import (  # noqa: F401
+    Server,
     batch,
     one_shot,
     repl,
     server,
+    standard_input,
     test_main_flow,
     test_scenario,
     test_short_secret_is_accepted_with_a_warning,
@@ -23,7 +25,17 @@ pytestmark = pytest.mark.kernel
 
 @pytest.fixture(params=["one-shot", "batch"])
 def type_in(request: pytest.FixtureRequest, userspace: Kernel, tmp_path: Path) -> Callable[[list[str]], None]:
-    """Type command lines at isadmin; each must succeed. Standard input is read as a batch file is."""
+    """Type command lines at isadmin; each must succeed."""
     if request.param == "one-shot":
         return lambda commands: one_shot(userspace, commands)
     return lambda commands: batch(userspace, commands, tmp_path)
+
+
+@pytest.mark.parametrize("way", [standard_input, repl], ids=["standard-input", "repl"])
+def test_main_flow_at_other_doors(
+    way: Callable[[Kernel, list[str]], None],
+    userspace: Kernel,
+    server: Server,  # noqa: F811
+) -> None:
+    """At standard input and, in a pseudo-terminal, at the prompt."""
+    test_main_flow("chap", userspace, server, lambda lines: way(userspace, lines))
