@@ -125,6 +125,8 @@ class Kernel(Userspace):
         if arguments == ("userspace", "stop"):
             clear()
             return subprocess.CompletedProcess(arguments, 0, "", "")
+        if arguments[:4] == ("userspace", "exec", "--", "env") and arguments[5:6] == ("isadmin",):
+            return self._forks.run(list(arguments[6:]), self.env, typed)
         if arguments[:3] == ("userspace", "exec", "--"):
             return subprocess.run(
                 arguments[3:], env=self.env, input=typed or "", capture_output=True, text=True, check=False

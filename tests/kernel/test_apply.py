@@ -1,0 +1,19 @@
+"""apply, diff and undo on the kernel's target: the integration tests' own code."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.test_apply import (  # noqa: F401
+    configured,
+    test_a_bad_file_changes_nothing_and_every_problem_is_named,
+    test_a_deleted_storage_object_comes_back_with_all_that_hung_on_it,
+    test_a_process_that_dies_while_applying_is_undone,
+    test_a_step_that_fails_takes_everything_back,
+    test_diff_says_by_its_status_whether_there_is_a_difference,
+    test_one_attribute_is_one_write,
+    test_what_was_saved_comes_back_with_blocks_of_4096,
+    test_yaml_is_as_good,
+)
+
+pytestmark = pytest.mark.kernel
