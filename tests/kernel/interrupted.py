@@ -182,8 +182,8 @@ def write_for_ever(disk: Disk, numbers: itertools.count[int]) -> None:
             disk.flush()
         for block, sequence in group.items():
             say(lun=disk.lun, block=block, sequence=sequence)
-        # There is time for isadmin to change and save something, too.
-        time.sleep(0.1)
+        # A machine in software has to have time for isadmin's commands, too.
+        time.sleep(0.5)
 
 
 def number_in(document: Any) -> int:
