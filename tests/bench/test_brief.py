@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+LEFT_OUT = {"kernel"}
+"""Boots a virtual machine and installs targetcli 3.0.2: minutes."""
 BENCHES = sorted(
-    path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith(("_", "test_"))
+    {path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith(("_", "test_"))}
+    - LEFT_OUT
 )
 
 

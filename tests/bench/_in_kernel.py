@@ -1,0 +1,119 @@
+"""Runs in the virtual machine: times commands and raw operations on the kernel's target; see kernel.py.
+
+Reads one JSON object of options, prints a JSON object a row: name, seconds, and of commands processor seconds
+and peak memory in KiB.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench.configfs_walk import build, read, walk
+from tests.kernel import world
+
+SAVED = "/run/saved.json"
+COMMANDS = {
+    "ls": ("ls",),
+    "create one": ("/backstores/ramdisk", "create", "one-more", "1M"),
+    "saveconfig": ("saveconfig", SAVED),
+    "clearconfig": ("clearconfig", "confirm=True"),
+    "restoreconfig": ("restoreconfig", SAVED),
+}
+
+
+def say(name: str, seconds: float, **facts: float) -> None:
+    print(json.dumps({"name": name, "seconds": seconds} | facts), flush=True)
+
+
+def raw(name: str, action: Callable[[], object]) -> None:
+    start = time.perf_counter()
+    action()
+    say(f"floor {name}", time.perf_counter() - start)
+
+
+def run(name: str, words: list[str]) -> None:
+    """Run a command and tell what it took. SystemExit with what it said if it fails."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdout
+    said = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{words}: status {process.returncode}\n{said.decode()[-2000:]}")
+    seconds = time.perf_counter() - start
+    say(name, seconds, cpu=used.ru_utime + used.ru_stime, peak=used.ru_maxrss)
+
+
+def read_values(directory: str) -> None:
+    """Read what a configuration is made of: every file but the counters."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                os.readlink(entry.path)  # noqa: PTH115 - as fast as it can be
+            elif not entry.is_dir(follow_symlinks=False):
+                read(entry.path)
+            elif entry.name not in ("statistics", "fabric_statistics"):
+                read_values(entry.path)
+
+
+def create_one() -> None:
+    device = world.MOUNT / "core" / "rd_mcp_99999" / "one-more"
+    device.parent.mkdir()
+    device.mkdir()
+    for name, value in (("control", "rd_pages=256"), ("enable", "1"), ("wwn/vpd_unit_serial", "one-more")):
+        descriptor = os.open(device / name, os.O_WRONLY)
+        os.write(descriptor, value.encode())
+        os.close(descriptor)
+
+
+def delete_one() -> None:
+    for device in world.MOUNT.glob("core/rd_mcp_*/one-more"):
+        device.rmdir()
+        device.parent.rmdir()
+
+
+def measure(luns: int, tools: dict[str, list[str]]) -> None:
+    """`tools`: name -> the words that start it. Every tool begins with what the floor has built."""
+    mount = world.MOUNT
+    raw("restoreconfig", lambda: build(mount, luns, whole=True))
+    raw("ls", lambda: walk(str(mount), contents=False))
+    raw("saveconfig", lambda: read_values(str(mount)))
+    raw("create one", create_one)
+    delete_one()
+    for tool, words in tools.items():
+        run(f"{tool} --version", [*words, "--version"])
+        for name in ("ls", "create one"):
+            run(f"{tool} {name}", [*words, *COMMANDS[name]])
+        delete_one()
+        for name in ("saveconfig", "clearconfig", "restoreconfig"):
+            run(f"{tool} {name}", [*words, *COMMANDS[name]])
+    raw("clearconfig", world.clear)
+
+
+def main() -> None:
+    options = json.loads(sys.stdin.read())
+    world.load()
+    Path("/run/dbus").mkdir(exist_ok=True)
+    bus = subprocess.Popen(["dbus-daemon", "--system", "--nopidfile", "--nofork"])
+    try:
+        while not Path("/run/dbus/system_bus_socket").is_socket():
+            time.sleep(0.1)
+        for luns in options["luns"]:
+            say("luns", luns)
+            measure(luns, options["tools"] if luns <= options["most"] else options["ours"])
+    finally:
+        bus.terminate()
+        bus.wait()
+
+
+if __name__ == "__main__":
+    main()

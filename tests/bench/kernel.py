@@ -1,0 +1,109 @@
+"""isadmin, targetcli 3.0 and the raw operations on the kernel's target, in one virtual machine.
+
+    python -m tests.bench.kernel [--brief] [--luns N ...] [--most N] [--debian | --targetcli COMMAND] [--kvm]
+
+Ramdisks, each a LUN, each mapped for two initiators: 10 and 100 of them, 10 with --brief. targetcli 3.0.2 is
+installed in the user's cache for it, unless a COMMAND of it is given or Debian's is asked for, and
+spared above --most LUNs, where its restore takes minutes. The floor does only the operations on configfs that
+a command cannot do without, in a process that runs already. Under software emulation everything is some
+twenty times as slow as on a machine: only ratios count. Needs what the tests in a virtual machine need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.bench import _targetcli3
+from tests.bench._in_kernel import COMMANDS
+from tests.kernel.vm import Vm, missing
+
+LIMIT = 1800.0
+DEBIAN = "/usr/bin/targetcli"
+
+
+def chosen_targetcli(given: argparse.Namespace) -> str:
+    """The targetcli to compare with; Debian's where the other cannot be installed."""
+    if given.targetcli:
+        return str(given.targetcli)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isadmin-tests"
+    if not given.debian:
+        try:
+            return str(_targetcli3.prepare(cache / "targetcli-3.0.2"))
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"targetcli 3.0.2 cannot be installed ({error}): Debian's instead")
+    return DEBIAN
+
+
+def table(luns: int, rows: dict[str, dict[str, float]]) -> str:
+    def shown(name: str) -> str:
+        row = rows.get(name)
+        if row is None:
+            return f"{'-':>9}{'':8}"
+        return f"{row['seconds']:9.2f}" + (f"{row['peak'] / 1024:7.0f}M" if "peak" in row else " " * 8)
+
+    def times(above: str, below: str) -> str:
+        if above not in rows or below not in rows:
+            return f"{'-':>12}"
+        return f"{rows[above]['seconds'] / rows[below]['seconds']:11.2f}x"
+
+    lines = [f"{luns} LUNs, {2 * luns} mapped LUNs: seconds, peak memory"]
+    lines.append(f"{'':14}{'floor':>9}{'isadmin':>17}{'targetcli':>17}{'targ./isad.':>20}{'isad./floor':>12}")
+    for name in ("--version", *COMMANDS):
+        ours, theirs, floor = (f"{tool} {name}" for tool in ("isadmin", "targetcli", "floor"))
+        text = f"{name:14}{shown(floor)}{shown(ours)}{shown(theirs)}"
+        lines.append(f"{text}{times(theirs, ours)}{times(ours, floor)}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--brief", action="store_true", help="10 LUNs only")
+    parser.add_argument("--luns", type=int, nargs="+", help="how many, one after the other")
+    parser.add_argument(
+        "--most", type=int, default=100, help="with how many LUNs targetcli is still compared"
+    )
+    parser.add_argument("--debian", action="store_true", help="compare with Debian's targetcli")
+    parser.add_argument("--targetcli", type=Path, metavar="COMMAND", help="compare with this one")
+    parser.add_argument(
+        "--kvm", action="store_true", help="run the virtual machine with KVM, not in software"
+    )
+    given = parser.parse_args()
+    if lacks := missing():
+        sys.exit(f"no virtual machine: {lacks}")
+    ours = {"isadmin": [sys.executable, "-m", "isadmin"]}
+    options = {
+        "luns": given.luns or ([10] if given.brief else [10, 100]),
+        "most": given.most,
+        "ours": ours,
+        "tools": ours | {"targetcli": [chosen_targetcli(given)]},
+    }
+    luns, rows = 0, dict[str, dict[str, float]]()
+    with Vm(kvm=given.kvm, memory="2G") as machine:
+        command = [sys.executable, "-m", "tests.bench._in_kernel"]
+        running = machine.launch(command, input=json.dumps(options).encode())
+        for line in running.lines(LIMIT):
+            row = json.loads(line)
+            if row["name"] != "luns":
+                rows[row["name"]] = row
+                # It can take minutes: that it goes on is worth seeing.
+                print(f"{row['name']:26}{row['seconds']:9.2f} s", file=sys.stderr)
+                continue
+            if rows:
+                print(table(luns, rows), flush=True)
+            luns, rows = int(row["seconds"]), {}
+        status = running.wait(LIMIT)
+        if status:
+            sys.exit(f"{running.stderr.decode()[-3000:]}\n{rows}\n{machine.epitaph()}")
+    print(table(luns, rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
