@@ -74,7 +74,8 @@ class UserBackstore(Backstore):
     def ui_command_help(self, topic: str | None = None) -> None:
         super().ui_command_help(topic)
         if topic == "create":
-            self.say(f"CFGSTRING FORMAT\n=================\n{self.description or 'No description.'}\n")
+            format_ = self.description or "The handler says nothing of it."
+            self.say(f"CFGSTRING FORMAT\n=================\n{format_}\n")
 
     def ui_command_create(
         self,
