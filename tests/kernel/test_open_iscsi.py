@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.sandbox import Userspace, running_userspace
+from tests.integration.sandbox import Userspace
 from tests.kernel import openiscsi, world
 from tests.kernel.forks import Forks
 from tests.kernel.openiscsi import AUTHENTICATION_FAILED, LOGIN_FAILED, Chap, Initiator
+from tests.kernel.served import clear
 
 pytestmark = pytest.mark.kernel(disposable=True)
 
@@ -26,7 +27,22 @@ PORTAL = "127.0.0.1:3260"
 ONE_WAY = Chap("alice", "alice-and-a-long-secret")
 MUTUAL = Chap("alice", "alice-and-a-long-secret", "bob", "bob-and-another-secret")
 SIZE = 48 << 20
+DATA = 2 << 20
 LUNS = (0, 1)
+FIO = (
+    "--name=verified",
+    "--numjobs=2",
+    "--size=4M",
+    "--rw=randwrite",
+    "--bsrange=4k-64k",
+    "--direct=1",
+    "--ioengine=libaio",
+    "--iodepth=8",
+    "--verify=crc32c",
+    "--verify_fatal=1",
+    "--do_verify=1",
+)
+"""Two files written in random order, some writes at a time, then read and held against their checksums."""
 ACLS = f"/iscsi/{TARGET}/tpg1/acls"
 CONFIGURE = f"""\
 /backstores/fileio create name=file file_or_dev={{directory}}/disk.img size={SIZE}
@@ -56,10 +72,11 @@ def served(
         yield target
         world.clear()
     else:
-        subprocess.run(["modprobe", "fuse"], check=True)
-        with running_userspace() as target:
-            configure(target, directory)
-            yield target
+        target = request.getfixturevalue("daemon")
+        clear(target)
+        configure(target, directory)
+        yield target
+        clear(target)
 
 
 def configure(target: Userspace, directory: Path) -> None:
@@ -83,7 +100,7 @@ def digest(path: Path, length: int) -> str:
 @pytest.mark.parametrize("chap", [ONE_WAY, MUTUAL], ids=["chap", "mutual-chap"])
 def test_what_is_written_is_read_after_another_login(served: Userspace, tmp_path: Path, chap: Chap) -> None:
     source = tmp_path / "source"
-    source.write_bytes(os.urandom(8 << 20))
+    source.write_bytes(os.urandom(DATA))
     with initiator_with(chap) as initiator:
         initiator.login(TARGET, PORTAL, chap)
         for lun in LUNS:
@@ -95,7 +112,7 @@ def test_what_is_written_is_read_after_another_login(served: Userspace, tmp_path
         assert not initiator.disks(TARGET)
         initiator.login(TARGET, PORTAL)
         for lun in LUNS:
-            assert digest(initiator.disk(TARGET, lun), 8 << 20) == digest(source, 8 << 20)
+            assert digest(initiator.disk(TARGET, lun), DATA) == digest(source, DATA)
 
 
 def test_wrong_secret_is_refused(served: Userspace) -> None:
@@ -117,21 +134,36 @@ def test_file_system_keeps_its_files(served: Userspace, tmp_path: Path) -> None:
         initiator.login(TARGET, PORTAL, MUTUAL)
         disk = initiator.disk(TARGET, 0)
         subprocess.run(["mkfs.ext4", "-q", str(disk)], check=True)
-        mounted = tmp_path / "mounted"
-        mounted.mkdir()
-        files = {f"file{number}": os.urandom(number << 16) for number in range(1, 9)}
-        subprocess.run(["mount", str(disk), str(mounted)], check=True)
-        try:
-            for name, data in files.items():
-                (mounted / name).write_bytes(data)
-        finally:
-            subprocess.run(["umount", str(mounted)], check=True)
+        with mounted(disk, tmp_path) as directory:
+            command = ["fio", *FIO, f"--directory={directory}"]
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+            files = digests(directory)
+            assert len(files) == 2
+        check_file_system(disk)
         initiator.logout(TARGET, PORTAL)
         initiator.login(TARGET, PORTAL)
         disk = initiator.disk(TARGET, 0)
-        subprocess.run(["fsck.ext4", "-f", "-n", str(disk)], check=True, capture_output=True)
-        subprocess.run(["mount", "-o", "ro", str(disk), str(mounted)], check=True)
-        try:
-            assert {path.name: path.read_bytes() for path in mounted.glob("file*")} == files
-        finally:
-            subprocess.run(["umount", str(mounted)], check=True)
+        check_file_system(disk)
+        with mounted(disk, tmp_path, "ro") as directory:
+            assert digests(directory) == files
+
+
+def check_file_system(disk: Path) -> None:
+    done = subprocess.run(["fsck.ext4", "-f", "-n", str(disk)], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def digests(directory: Path) -> dict[str, str]:
+    return {path.name: digest(path, path.stat().st_size) for path in directory.iterdir() if path.is_file()}
+
+
+@contextmanager
+def mounted(disk: Path, directory: Path, options: str = "rw") -> Iterator[Path]:
+    place = directory / "mounted"
+    place.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-o", options, str(disk), str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
