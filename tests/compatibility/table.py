@@ -32,6 +32,7 @@ from isadmin.shell.nodes.portals import PortalNode, Portals
 from isadmin.shell.nodes.root import Root
 from isadmin.shell.nodes.storage_objects import StorageObjectNode
 from isadmin.shell.nodes.tpg import SingleTpgTarget, TargetNode, TpgNode
+from isadmin.shell.nodes.user_backstores import UserBackstore
 
 NODES: dict[str, type[Node]] = {
     "UINode": Node,
@@ -41,10 +42,12 @@ NODES: dict[str, type[Node]] = {
     "UIRDMCPBackstore": RamdiskBackstore,
     "UIFileIOBackstore": FileioBackstore,
     "UIBlockBackstore": BlockBackstore,
+    "UIUserBackedBackstore": UserBackstore,
     "UIPSCSIStorageObject": StorageObjectNode,
     "UIRamdiskStorageObject": StorageObjectNode,
     "UIFileioStorageObject": StorageObjectNode,
     "UIBlockStorageObject": StorageObjectNode,
+    "UIUserBackedStorageObject": StorageObjectNode,
     "UIALUATargetPortGroups": PortGroups,
     "UIALUATargetPortGroup": PortGroupNode,
     "UIFabricModule": FabricNode,
@@ -66,6 +69,7 @@ PLUGINS = {
     "UIRamdiskStorageObject": "ramdisk",
     "UIFileioStorageObject": "fileio",
     "UIBlockStorageObject": "block",
+    "UIUserBackedStorageObject": "user",
 }
 
 ABSTRACT = {"UIRTSLibNode", "UIBackstore", "UIStorageObject"}

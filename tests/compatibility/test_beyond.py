@@ -1,9 +1,10 @@
-"""What targetcli can be told where the userspace target has nothing to tell it of: SCSI devices,
+"""What targetcli can be told where the userspace target has nothing to tell it of: SCSI devices, tcmu-runner,
 names that are none, attributes that only other kernels have. On the files that a kernel had."""
 
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,28 @@ def test_pscsi(kernel: World, tmp_path: Path) -> None:
         f"Storage Object 'pscsi:p1' config saved to {file}.\n"
     )
     assert '"plugin": "pscsi"' in file.read_text()
+
+
+def test_user_backed(kernel: World, tmp_path: Path) -> None:
+    """A storage object of tcmu-runner's, shown, told and saved."""
+    core = kernel.target / "core"
+    ramdisk = next(path for path in core.glob("rd_mcp_*/*") if (path / "info").exists())
+    directory = core / "user_7" / "u1"
+    shutil.copytree(ramdisk, directory, symlinks=True)
+    (directory.parent / "hba_info").write_text("HBA Index: 7 plugin: user version: 2.0\n")
+    status = "Status: DEACTIVATED  Max Queue Depth: 0  SectorSize: 512  HwMaxSectors: 128\n"
+    (directory / "info").write_text(
+        f"{status}        Config: rbd/pool/image Size: 1048576 HwMaxSectors: 128\n"
+    )
+    backstore, place = "/backstores/user:rbd", "/backstores/user:rbd/u1"
+    assert kernel.type(f"{backstore} status") == f"Status for {backstore}: Storage Objects: 1\n"
+    assert kernel.type(f"{place} status") == f"Status for {place}: pool/image (1.0MiB) deactivated\n"
+    assert kernel.type(f"{place} version") == "Backstore plugin user 2.0\n"
+    assert {"config: rbd/pool/image", "name: u1"} <= set(kernel.type(f"{place} info").splitlines())
+    file = tmp_path / "u1.json"
+    assert kernel.type(f"{place} saveconfig {file}").endswith(f"config saved to {file}.\n")
+    assert '"config": "rbd/pool/image"' in file.read_text()
+    assert kernel.type(f"{backstore} delete u1 save=false --dry-run").endswith("- /backstores/user/u1\n")
 
 
 def test_invalid_wwn(kernel: World) -> None:

@@ -22,8 +22,6 @@ ROOT = Path(__file__).parents[2]
 
 Arguments = dict[tuple[str, str], list[tuple[str, str | None]]]
 
-AWAITED = {"UIUserBackedBackstore", "UIUserBackedStorageObject"}
-"""What isadmin does not have yet."""
 NEW_IN_3 = {("UIBlockBackstore", "create", "exclusive")}
 SAVEFILE = re.compile(r"/etc/[\w-]+/saveconfig.json")
 """Debian's targetcli before 3.0 keeps it in a directory of another name."""
@@ -54,7 +52,7 @@ def arguments_of_targetcli() -> Arguments:
     return {
         (node, command): [(name, default) for name, default in arguments]
         for node, commands in classes.items()
-        if node not in ABSTRACT and node not in AWAITED
+        if node not in ABSTRACT
         for command, arguments in commands.items()
         if node == "UINode" or command not in everywhere
     }
