@@ -86,7 +86,7 @@ class UserBackstore(Backstore):
         hw_max_sectors: str | None = None,
         control: str | None = None,
     ) -> Node | None:
-        self.check_name(name)
+        self.check_name(name, wwn)
         bytes_ = parse_size(size)
         config = self._config(cfgstring)
         tcmu.check_config(self.handler, config)
