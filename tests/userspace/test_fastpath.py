@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from isadmin.userspace import limits
-from tests.initiator import Initiator
+from tests.initiator import Closed, Initiator
 from tests.userspace.rig import Rig
 
 SIZE = 4 << 20
@@ -155,3 +155,36 @@ def test_commands_after_one_that_waits_keep_their_tags_apart(rig: Rig) -> None:
         initiator.send_command(ten(0x28, 0, 1), expected_in=512, itt=itt)
         pdu = initiator.receive()
         assert (pdu.opcode, pdu.header[2]) == (0x3F, 0x07)
+
+
+def test_damaged_data_is_not_written(rig: Rig) -> None:
+    """RFC 7143 section 7.7: a wrong data digest is told, and at ErrorRecoveryLevel 0 ends the connection."""
+    tpg = rig.serve(rig.ramdisk(SIZE))
+    with rig.login(tpg, keys={"HeaderDigest": "CRC32C", "DataDigest": "CRC32C"}) as initiator:
+        initiator.ready()
+        header = struct.pack(
+            ">BBHIQIIII16s", 1, 0xA1, 0, 0, 0, initiator.next_itt(), 512, initiator.number(), 0,
+            ten(0x2A, 0, 1).ljust(16, b"\0"),
+        )  # fmt: skip
+        initiator.send(header, b"x" * 512, corrupt=True)
+        pdu = initiator.receive()
+        assert (pdu.opcode, pdu.header[2]) == (0x3F, 0x02)
+        with pytest.raises(Closed):
+            initiator.receive()
+    with rig.login(tpg) as initiator:
+        initiator.ready()
+        assert initiator.read(0, 1).data == bytes(512)
+
+
+def test_a_damaged_header_ends_the_connection(rig: Rig) -> None:
+    tpg = rig.serve(rig.ramdisk(SIZE))
+    with rig.login(tpg, keys={"HeaderDigest": "CRC32C"}) as initiator:
+        initiator.ready()
+        header = struct.pack(
+            ">BBHIQIIII16s", 1, 0xC1, 0, 0, 0, initiator.next_itt(), 512, initiator.number(), 0,
+            ten(0x28, 0, 1).ljust(16, b"\0"),
+        )  # fmt: skip
+        initiator.sock.sendall(header + bytes(4))
+        assert initiator.receive().opcode == 0x3F
+        with pytest.raises(Closed):
+            initiator.receive()
