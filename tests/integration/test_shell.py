@@ -66,6 +66,16 @@ def test_a_person_at_a_terminal(userspace: Userspace, term: str) -> None:
     assert [one["wwn"] for one in saved["targets"]] == [IQN]
 
 
+def test_history_is_searched(userspace: Userspace) -> None:
+    with terminal(userspace, "xterm-256color") as shell:
+        send(shell, "/backstores/ramdisk pwd\r", "/backstores/ramdisk\r\n", "/> ")
+        send(shell, "pwd\r", "/\r\n", "/> ")
+        send(shell, "\x12", "(reverse-i-search)")
+        send(shell, "amdisk", "amdisk\x1b[0m")
+        send(shell, "\r\r", "/backstores/ramdisk\r\n", "/> ")
+        shell.send("\x04")
+
+
 def test_tab_completes_from_the_running_target(userspace: Userspace) -> None:
     assert userspace.isadmin("/backstores/ramdisk", "create", "zebra", "1M").returncode == 0
     with terminal(userspace, "xterm-256color") as shell:
@@ -125,6 +135,12 @@ def test_a_change_waits_for_its_turn_and_says_for_whom(userspace: Userspace) -> 
     refused = userspace.isadmin("/backstores/ramdisk", "create", "disk", "1M")
     assert (refused.returncode, f"(pid {holder.pid})" in refused.stderr) == (4, True), refused.stderr
     assert userspace.isadmin("ls").returncode == 0
+    assert userspace.isadmin("set", "global", "lock_timeout=2").returncode == 0
+    waited = userspace.isadmin("/backstores/ramdisk", "create", "disk", "1M")
+    first, last = waited.stderr.splitlines()
+    assert first.startswith("warning: waiting for ")
+    assert f"(pid {holder.pid}), which has the lock" in first
+    assert (waited.returncode, f"(pid {holder.pid}) is changing" in last) == (4, True)
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
     assert userspace.isadmin("/backstores/ramdisk", "create", "disk", "1M").returncode == 0

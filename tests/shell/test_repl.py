@@ -93,6 +93,21 @@ def test_a_question_mark_asks_for_help() -> None:
     assert "AVAILABLE COMMANDS" in shown.stdout.getvalue()
 
 
+def test_a_line_of_before_is_suggested() -> None:
+    shown = Shown()
+    with typing(shown) as (session, keys):
+        history = session._prompt.history  # type: ignore[attr-defined]
+        history.append_string("/a/b1 pwd")
+        suggestion = session._prompt.auto_suggest.get_suggestion(  # type: ignore[attr-defined]
+            session._prompt.default_buffer,
+            Document("/a/b1 p"),  # type: ignore[attr-defined]
+        )
+        assert suggestion is not None
+        assert suggestion.text == "wd"
+        keys.send_text(CTRL_D)
+        assert session.run() == 0
+
+
 def offered(text: str, shown: Shown) -> list[tuple[str, int]]:
     found = repl._TreeCompleter(shown.session).get_completions(Document(text), CompleteEvent())
     return [(one.text, one.start_position) for one in found]
