@@ -1,8 +1,9 @@
 """Where tests that need a real LIO run: `--kernel=vm` (a virtual machine), `host` (this machine), or `none`.
 
 A test marked `kernel` is ordinary test code for a machine that has LIO. With `vm` the machine is booted once,
-one pytest runs all of these tests in it, and its reports are handed on here one by one, as if they had run
-here. A test marked `vm` runs on the host and drives machines of its own.
+before the first test: one pytest runs all of these tests in it, beside the tests that run here, and then its
+reports are handed on one by one, as if they had run here. A test marked `vm` runs on the host and drives
+machines of its own.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ def spoils(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what cannot run here. Those that run in the machine come last and together, so that it does
-    not sit idle, after those that boot their own."""
+    """Leave out what cannot run here. Those that run in the machine come last and together, after those that
+    boot their own: it has gone through most of them by then."""
     mode = config.stash[MODE]
     leave_out = {"vm": (), "host": ("vm",), "none": ("vm", "kernel")}[mode]
     out = [item for item in items if any(item.get_closest_marker(name) for name in leave_out)]
@@ -161,13 +162,20 @@ class Remote:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Set the machine going, beside the tests that run here."""
+    config = session.config
+    nodes = [item.nodeid for item in session.items if runs_in_vm(item)]
+    if nodes and not config.option.collectonly and not session.testsfailed:
+        config.stash[REMOTE] = Remote(config, nodes)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     """Hand on what the machine's pytest reports of this item."""
     if not runs_in_vm(item):
         return None
     config = item.config
-    if REMOTE not in config.stash:
-        config.stash[REMOTE] = Remote(config, [i.nodeid for i in item.session.items if runs_in_vm(i)])
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for report in config.stash[REMOTE].reports(item):
         item.ihook.pytest_runtest_logreport(report=report)
