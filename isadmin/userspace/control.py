@@ -71,7 +71,7 @@ def state_dir() -> Path:
         return Path("/var/lib/isadmin")
     if base := os.environ.get("XDG_STATE_HOME"):
         return Path(base) / "isadmin"
-    return Path.home() / ".local" / "state" / "isadmin"
+    return Path("~/.local/state/isadmin").expanduser()
 
 
 def saved_configuration() -> Path:
