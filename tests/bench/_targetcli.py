@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 DEBIANS = "/usr/bin/targetcli"
-PACKAGES = ("targetcli==3.0.2", "rtslib-fb", "configshell-fb")
+PACKAGES = ("targetcli==3.0.2", "rtslib-fb==2.2.4", "configshell-fb==2.0.3")
+"""Debian's rtslib, which would do for pip, fails on a mapped LUN above 255."""
 SYSTEM_PYTHON = "/usr/bin/python3"
 """targetcli needs PyGObject, which Debian's Python has."""
 
