@@ -3,7 +3,7 @@
     python -m tests.bench.kernel [--brief] [--luns N ...] [--most N] [--debian | --targetcli COMMAND] [--kvm]
 
 Ramdisks, each a LUN, each mapped for two initiators: 10 and 100 of them, 10 with --brief. targetcli 3.0.2 is
-installed in the user's cache for it, unless a COMMAND of it is given or Debian's is asked for, and
+installed for it, unless a COMMAND of it is given or Debian's is asked for, and
 spared above --most LUNs, where its restore takes minutes. The floor does only the operations on configfs that
 a command cannot do without, in a process that runs already. Under software emulation everything is some
 twenty times as slow as on a machine: only ratios count. Needs what the tests in a virtual machine need.
@@ -13,30 +13,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from tests.bench import _targetcli3
 from tests.bench._in_kernel import COMMANDS
+from tests.bench._targetcli import DEBIANS, newest
 from tests.kernel.vm import Vm, missing
 
 LIMIT = 1800.0
-DEBIAN = "/usr/bin/targetcli"
-
-
-def chosen_targetcli(given: argparse.Namespace) -> str:
-    """The targetcli to compare with; Debian's where the other cannot be installed."""
-    if given.targetcli:
-        return str(given.targetcli)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isadmin-tests"
-    if not given.debian:
-        try:
-            return str(_targetcli3.prepare(cache / "targetcli-3.0.2"))
-        except (OSError, subprocess.CalledProcessError) as error:
-            print(f"targetcli 3.0.2 cannot be installed ({error}): Debian's instead")
-    return DEBIAN
 
 
 def table(luns: int, rows: dict[str, dict[str, float]]) -> str:
@@ -70,19 +55,29 @@ def main() -> int:
         "--most", type=int, default=100, help="with how many LUNs targetcli is still compared"
     )
     parser.add_argument("--debian", action="store_true", help="compare with Debian's targetcli")
-    parser.add_argument("--targetcli", type=Path, metavar="COMMAND", help="compare with this one")
+    parser.add_argument("--targetcli", metavar="COMMAND", help="compare with this one")
     parser.add_argument(
         "--kvm", action="store_true", help="run the virtual machine with KVM, not in software"
     )
     given = parser.parse_args()
     if lacks := missing():
         sys.exit(f"no virtual machine: {lacks}")
+    chosen = DEBIANS if given.debian else given.targetcli
+    with tempfile.TemporaryDirectory() as directory, newest(Path(directory), chosen) as targetcli:
+        if targetcli is None:
+            print("targetcli 3.0.2 cannot be installed: Debian's instead")
+        compare(given, targetcli or DEBIANS)
+    return 0
+
+
+def compare(given: argparse.Namespace, targetcli: str) -> None:
+    """Measure in one machine, and print a table for each number of LUNs."""
     ours = {"isadmin": [sys.executable, "-m", "isadmin"]}
     options = {
         "luns": given.luns or ([10] if given.brief else [10, 100]),
         "most": given.most,
         "ours": ours,
-        "tools": ours | {"targetcli": [chosen_targetcli(given)]},
+        "tools": ours | {"targetcli": [targetcli]},
     }
     luns, rows = 0, dict[str, dict[str, float]]()
     with Vm(kvm=given.kvm, memory="2G") as machine:
@@ -102,7 +97,6 @@ def main() -> int:
         if status:
             sys.exit(f"{running.stderr.decode()[-3000:]}\n{rows}\n{machine.epitaph()}")
     print(table(luns, rows))
-    return 0
 
 
 if __name__ == "__main__":
