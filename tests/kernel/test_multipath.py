@@ -26,6 +26,8 @@ TARGET = "iqn.2003-01.org.linux-iscsi.test:paths"
 NAME = "iqn.2003-01.org.linux-iscsi.test:host"
 TPG = f"/iscsi/{TARGET}/tpg1"
 CONFIGURATION = Path("/etc/multipath.conf")
+KEPT = (Path("/etc/multipath/bindings"), Path("/etc/multipath/wwids"))
+"""What it remembers of disks."""
 FAILING = {
     "node.session.timeo.replacement_timeout": "2",
     "node.conn[0].timeo.noop_out_interval": "2",
@@ -57,6 +59,9 @@ def multipathd() -> Iterator[None]:
             process.terminate()
             process.wait()
         CONFIGURATION.unlink()
+        # Else the next disk is mpathb.
+        for file in KEPT:
+            file.unlink(missing_ok=True)
 
 
 @pytest.fixture
