@@ -28,7 +28,6 @@ FAILING = {
     "mapped-lun-number-bad": f"{ACL} create 99999999999 {{tmp}}/new.img",
     "fileio-of-a-bad-serial": f"/backstores/fileio create f9 {{tmp}}/f9.img 1M wwn={'s' * 300}",
     "ramdisk-of-a-bad-serial": f"/backstores/ramdisk create r9 1M wwn={'s' * 300}",
-    "target-of-a-malformed-default-portal": f"/iscsi create {OTHER}",
     "acl-of-a-bad-name": f"{TPG}/acls create iqn.2003-01.org.linux-iscsi.test:_",
     "alua-tag-taken": "/backstores/ramdisk/r1/alua create g2 7",
 }
@@ -44,7 +43,6 @@ def configured(module_userspace: Userspace, module_tmp: Path) -> Iterator[Usersp
         f"{TPG}/luns create /backstores/ramdisk/r1",
         f"{TPG}/acls create iqn.2003-01.org.linux-iscsi.test:i1",
         f"{ACL} set auth userid=user password=a-long-enough-secret",
-        "set global default_portal=127.0.0.1",
     ]
     done = module_userspace.isadmin(typed="\n".join(lines) + "\n")
     assert done.returncode == 0, done.stderr
@@ -81,7 +79,6 @@ def test_deleting_a_lun_deletes_its_mappings_under_other_numbers(configured: Use
 
 def test_a_second_target_beside_a_specific_portal_is_made_without_one(configured: Userspace) -> None:
     lines = [
-        "set global default_portal=0.0.0.0:3260",
         f"{TPG}/portals delete 0.0.0.0 3260",
         f"{TPG}/portals create 127.0.0.1 3260",
         f"/iscsi create {OTHER}",
