@@ -93,6 +93,12 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         Preferences(tmp_path / "file" / "config.toml").set("prompt_length", 1)
 
 
+@pytest.mark.parametrize("text", ["127.0.0.1", "127.0.0.1:port", "[::1", "host.example:3260"])
+def test_a_malformed_default_portal_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="Malformed port"):
+        preferences.parse_value(TABLE["default_portal"], text)
+
+
 TEXTS = st.text(st.characters(codec="utf-8"))
 
 
