@@ -98,6 +98,8 @@ def main() -> int:
         clock.time("isadmin apply one attribute", lambda: run(world, "apply", str(copy)))
         clock.time("isadmin clearconfig", lambda: run(world, "clearconfig", "confirm=true"))
         clock.time("isadmin restoreconfig", lambda: run(world, "restoreconfig", str(saved)))
+        # It ends with an error if anything is not as saved.
+        run(world, "diff", str(saved))
         memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         daemons = (
             int(re.findall(r"VmRSS:\s+([0-9]+)", Path(f"/proc/{world.pid}/status").read_text())[0]) / 1024
