@@ -8,8 +8,9 @@ import stat
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace a file's content: all of it is on the medium under its name, or the old one still is.
+def write_atomically(path: Path, content: bytes, mode: int = 0o600, *, lasting: bool = True) -> None:
+    """Replace a file's content: all of it is on the medium under its name, or the old one still is. Without
+    `lasting` that holds while the machine runs: after a power cut the file may be torn.
 
     A symbolic link stays one: the file it points at is replaced. A file that is replaced keeps its owner, if
     that is in this user's power. Raises OSError.
@@ -23,7 +24,8 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
             rest = memoryview(content)
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
-            os.fsync(descriptor)
+            if lasting:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         temporary.replace(target)
@@ -31,7 +33,8 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    sync_directory(target.parent)
+    if lasting:
+        sync_directory(target.parent)
 
 
 def _keep_owner(target: Path, descriptor: int) -> None:

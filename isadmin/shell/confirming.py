@@ -94,7 +94,7 @@ def begin(session: Session, plan: Plan, before: Flat, seconds: int) -> None:
     facts = json.dumps({"seconds": seconds, "life": _life(session.host)})
     try:
         touched = {key: before.get(key) for key in sorted(plan.keys(), key=sort_key)}
-        journal.push(directory, generations.origin_now(facts), touched, {})
+        journal.push(directory, generations.origin_now(facts), touched, {}, lasting=True)
         file = pending(session.host)
         assert file is not None
         _start(session.host, file)
