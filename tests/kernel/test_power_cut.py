@@ -22,7 +22,7 @@ from tests.kernel.vm import Vm
 pytestmark = pytest.mark.vm
 
 CUTS = int(os.environ.get("ISADMIN_POWER_CUTS", "2"))
-LIMIT = 300.0
+LIMIT = 900.0
 """Seconds between two lines of the machine's; it only ends a run that hangs."""
 BUSY = 60.0
 """Seconds after which the power fails at the latest, however slow the machine is."""
