@@ -235,7 +235,11 @@ class Repl:
         print(error.line(), file=sys.stderr, flush=True)
 
     def _redraw(self) -> None:
-        self._prompt.app.invalidate()
+        """From any thread. The prompt's own `invalidate` fails in a thread while a prompt comes or goes."""
+        app = self._prompt.app
+        if (loop := app.loop) is not None:
+            with suppress(RuntimeError):  # This prompt has ended; the next one draws all anew.
+                loop.call_soon_threadsafe(app.invalidate)
 
     def _toolbar(self) -> str:
         count = self._background.sessions
