@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from isadmin.userspace import limits
 from isadmin.userspace.fastpath import consume
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from isadmin.userspace.fullfeature import FullFeature
     from isadmin.userspace.portals import Listener
     from isadmin.userspace.server import Server
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 log = logging.getLogger("isadmin.userspace")
 
@@ -189,7 +192,8 @@ class Connection:
         self._direct = self._direct_done = None
         self._appetite = limits.RECEIVE_AHEAD
         assert done is not None
-        if not self._guard(done) or self.closing:
+        self._guard(done)
+        if self.closed or self.closing:
             return
         if end and self._held:
             # It waits for its turn, and what came behind it waits as well.
@@ -225,23 +229,16 @@ class Connection:
 
     def _handled(self, buffer: bytearray, view: memoryview, end: int) -> int:
         """Handle the whole PDUs in a buffer; the position after them, or -1 when the connection is over."""
+        position = self._guard(self._handle, buffer, view, end)
+        return -1 if self.closed or position is None else position
+
+    def _handle(self, buffer: bytearray, view: memoryview, end: int) -> int:
         position = 0
-        try:
-            if self.full is None:
-                position = self._login(view, end)
-            if self.full is not None:
-                position = consume(self, self.full, buffer, view, position, end)
-        except ProtocolError as error:
-            self.reject(error, b"")
-            return -1
-        except IscsiError as error:
-            self.close(str(error))
-            return -1
-        except Exception:
-            log.exception("connection from %s: an error of our own; it is closed", self.peer)
-            self.close("internal error", quiet=True)
-            return -1
-        return -1 if self.closed else position
+        if self.full is None:
+            position = self._login(view, end)
+        if self.full is not None:
+            position = consume(self, self.full, buffer, view, position, end)
+        return position
 
     def _set_apart(self, position: int, end: int) -> bool:
         """Give a large PDU whose end is not there yet a buffer of its own, to be received into."""
@@ -270,10 +267,10 @@ class Connection:
         place.release()
         self.server.return_buffer(whole)
 
-    def _guard(self, step: Callable[[], None]) -> bool:
-        """Carry out one step of protocol; what is wrong ends this connection only."""
+    def _guard(self, step: Callable[[*Ts], T], *arguments: *Ts) -> T | None:
+        """Carry out one step of protocol; what is wrong ends this connection only, and gives None."""
         try:
-            step()
+            return step(*arguments)
         except ProtocolError as error:
             self.reject(error, b"")
         except IscsiError as error:
@@ -281,7 +278,7 @@ class Connection:
         except Exception:
             log.exception("connection from %s: an error of our own; it is closed", self.peer)
             self.close("internal error", quiet=True)
-        return not self.closed
+        return None
 
     def one(self, full: FullFeature, view: memoryview, position: int, end: int) -> int:
         """Hand one PDU of any kind on; the position after it, or -1 while it is not whole."""
