@@ -37,12 +37,8 @@ class Entry:
     file: Path | None = None
 
 
-def push(directory: Path, origin: Origin, before: Objects, after: Objects, *, lasting: bool = False) -> None:
-    """Note a change; the oldest ones beyond MOST are forgotten. Raises OSError.
-
-    A power cut takes the running target with it, and so what could be taken back: unless an entry must be
-    `lasting`, it does not wait for the medium.
-    """
+def push(directory: Path, origin: Origin, before: Objects, after: Objects) -> None:
+    """Note a change, not waiting for a medium; the oldest ones beyond MOST are forgotten. Raises OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     numbers = _numbers(directory)
     facts = {
@@ -53,7 +49,7 @@ def push(directory: Path, origin: Origin, before: Objects, after: Objects, *, la
         "after": _rows(after),
     }
     number = numbers[-1] + 1 if numbers else 1
-    write_atomically(directory / f"{number:06d}.json", json.dumps(facts).encode(), lasting=lasting)
+    write_atomically(directory / f"{number:06d}.json", json.dumps(facts).encode(), lasting=False)
     for old in numbers[: max(0, len(numbers) + 1 - MOST)]:
         with contextlib.suppress(OSError):
             (directory / f"{old:06d}.json").unlink()

@@ -81,9 +81,10 @@ class Host:
         return None if self._state is None else Path(self._state, SAVEFILE)
 
     @property
-    def journal(self) -> Path | None:
-        """Where changes are noted that `undo` can take back."""
-        return Path(self._state or self._runtime, "undo")
+    def journal(self) -> Path:
+        """Where changes are noted that `undo` can take back: those of the running target, which ends with
+        the power as this directory does."""
+        return Path(self._runtime, "kernel" if self.kind == "kernel" else "", "undo")
 
     def require(self) -> None:
         """Raises NoTargetError if the target is not there any more."""

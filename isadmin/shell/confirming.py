@@ -46,14 +46,12 @@ LONGEST_PAUSE = 60.0
 
 
 def _directory(host: Host) -> Path:
-    if host.journal is None:
-        raise IsadminError("This target has no place where unconfirmed changes could be noted")
     return host.journal.parent / NAME
 
 
 def pending(host: Host) -> Path | None:
     """The file of the change that is not confirmed yet."""
-    entries = journal.newest(_directory(host), 1) if host.journal is not None else []
+    entries = journal.newest(_directory(host), 1)
     return entries[0].file if entries else None
 
 
@@ -94,7 +92,7 @@ def begin(session: Session, plan: Plan, before: Flat, seconds: int) -> None:
     facts = json.dumps({"seconds": seconds, "life": _life(session.host)})
     try:
         touched = {key: before.get(key) for key in sorted(plan.keys(), key=sort_key)}
-        journal.push(directory, generations.origin_now(facts), touched, {}, lasting=True)
+        journal.push(directory, generations.origin_now(facts), touched, {})
         file = pending(session.host)
         assert file is not None
         _start(session.host, file)
@@ -271,15 +269,15 @@ def _undo(host: Host, file: Path, entry: journal.Entry) -> None:
 
 def _take_back(session: Session, file: Path, entry: journal.Entry) -> bool:
     """Undo a change; False if there is no need, as its target has ended since. Raises IsadminError."""
-    from isadmin.shell import plans, undoing
+    from isadmin.shell import plans
 
     _, life = _facts(entry)
     alive = life == _life(session.host)
     if alive:
         now = plans.running(session)
-        undoing.carry_out(session, plans.back_to(now, entry.before), now)
+        plans.do(session, plans.back_to(now, entry.before), now)
     # What is undone cannot be undone once more.
-    noted = journal.newest(session.host.journal, 1) if session.host.journal else []
+    noted = journal.newest(session.host.journal, 1)
     journal.forget([one for one in noted if one.before == entry.before])
     _drop(file)
     return alive

@@ -42,6 +42,21 @@ def running(session: Session) -> Flat:
 # What is shown
 
 
+def show(session: Session, plan: Plan, nothing: str, **facts: object) -> None:
+    """Print a plan and whose session it ends or cuts, or, if there is nothing to do, `nothing`; answer with
+    the same and these facts."""
+    secrets = session.show_secrets
+    for line in described(plan, session.paint(), show_secrets=secrets):
+        session.say(line)
+    ended = ended_sessions(session, plan.changes)
+    for line in ended:
+        session.say(f"! {line}")
+    if not plan:
+        session.say(nothing)
+    changes = as_json(plan, show_secrets=secrets)
+    session.answer(same=not plan, changes=changes, sessions=ended, **facts)
+
+
 def described(plan: Plan, paint: Paint, *, show_secrets: bool) -> list[str]:
     """The plan, grouped by object: one line for each object that comes or goes, one for each value."""
     lines: list[str] = []
@@ -153,10 +168,6 @@ def ended_sessions(session: Session, changes: Iterable[Change]) -> list[str]:
 @contextmanager
 def noted(session: Session, command: str) -> Iterator[None]:
     """Note what the block changes, so that `undo` can take it back."""
-    directory = session.host.journal
-    if directory is None:
-        yield
-        return
     from isadmin.lio import touched
 
     with touched.watching(session.lio) as seen:
@@ -171,7 +182,7 @@ def write_entry(session: Session, command: str, before: journal.Objects, after: 
     """Note a change; only a warning if that cannot be."""
     directory = session.host.journal
     changed = [key for key in before if before[key] != after.get(key)]
-    if directory is None or not changed:
+    if not changed:
         return
     origin = generations.origin_now(command)
     try:
@@ -184,21 +195,10 @@ def write_entry(session: Session, command: str, before: journal.Objects, after: 
 def carry_out(
     session: Session, plan: Plan, before: Flat, command: str, *, keep_going: bool = False
 ) -> Outcome:
-    """Do what a plan says and note it; if a step fails, take back what was done.
-
-    Raises IsadminError, which says what failed and what became of the rest.
-    """
-    if rehearsal.become(plan.result):
-        from isadmin.lio import apply
-
-        return apply.Outcome(len(plan.changes))
-    try:
-        outcome = saved.carry_out(
-            session.host, plan.changes, keep_going=keep_going, progress=progress_of(session)
-        )
-    except BaseException as error:
-        taken_back(session, plan, before, error)
-        raise
+    """Do what a plan says, as `do`, and note it for `undo`."""
+    outcome = do(session, plan, before, keep_going=keep_going)
+    if rehearsal.runs():
+        return outcome
     touched = plan.keys()
     after: Mapping[Key, Object | None] = plan.result
     if outcome.failed or outcome.skipped:
@@ -209,7 +209,25 @@ def carry_out(
     return outcome
 
 
-def taken_back(session: Session, plan: Plan, before: Flat, error: BaseException) -> None:
+def do(session: Session, plan: Plan, before: Flat, *, keep_going: bool = False) -> Outcome:
+    """Do what a plan says; if a step fails, take back what was done.
+
+    Raises IsadminError, which says what failed and what became of the rest.
+    """
+    if rehearsal.become(plan.result):
+        from isadmin.lio import apply
+
+        return apply.Outcome(len(plan.changes))
+    try:
+        return saved.carry_out(
+            session.host, plan.changes, keep_going=keep_going, progress=progress_of(session)
+        )
+    except BaseException as error:
+        _taken_back(session, plan, before, error)
+        raise
+
+
+def _taken_back(session: Session, plan: Plan, before: Flat, error: BaseException) -> None:
     """Undo what was done of a plan. Raises IsadminError saying so, for an `error` that is one."""
     from isadmin.lio.apply import StepError
 

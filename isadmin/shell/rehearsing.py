@@ -11,7 +11,6 @@ from isadmin.lio import rehearsal
 from isadmin.shell import plans
 
 if TYPE_CHECKING:
-    from isadmin.config.diff import Plan
     from isadmin.shell.language import Command
     from isadmin.shell.node import Node
     from isadmin.shell.session import Session
@@ -28,17 +27,4 @@ def rehearse(session: Session, node: Node, command: Command) -> None:
         finally:
             session.rehearsing = False
     plan = diff.exact(now, noted.wanted)
-    show(session, replace(plan, changes=(*plan.changes, *noted.others)))
-
-
-def show(session: Session, plan: Plan, nothing: str = "No change") -> None:
-    """Print a plan, whose session it ends or cuts, or that there is nothing to do."""
-    secrets = session.show_secrets
-    for line in plans.described(plan, session.paint(), show_secrets=secrets):
-        session.say(line)
-    ended = plans.ended_sessions(session, plan.changes)
-    for line in ended:
-        session.say(f"! {line}")
-    if not plan:
-        session.say(nothing)
-    session.answer(same=not plan, changes=plans.as_json(plan, show_secrets=secrets), sessions=ended)
+    plans.show(session, replace(plan, changes=(*plan.changes, *noted.others)), "No change")

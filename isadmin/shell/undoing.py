@@ -8,7 +8,6 @@ from isadmin.config import diff, journal
 from isadmin.config.diff import Plan
 from isadmin.config.model import Flat, Key, Object, name_of
 from isadmin.errors import IsadminError
-from isadmin.lio import saved
 from isadmin.shell import plans
 
 if TYPE_CHECKING:
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 
 def last(session: Session, count: int) -> list[journal.Entry]:
     """The last changes, the newest first. Raises IsadminError if there are not so many."""
-    directory = session.host.journal
-    entries = [] if directory is None else journal.newest(directory, count)
+    entries = journal.newest(session.host.journal, count)
     if not entries:
         raise IsadminError("There is no change to undo")
     if len(entries) < count:
@@ -54,12 +52,3 @@ def _is(now: Flat, key: Key, one: Object | None) -> bool:
         return there is None and one is None
     wanted = diff.merged({key: there}, {key: one}, prune=True)
     return not diff.differing(key, there, wanted[key])
-
-
-def carry_out(session: Session, plan_: Plan, now: Flat) -> None:
-    """Do it, whole or not at all. Raises IsadminError."""
-    try:
-        saved.carry_out(session.host, plan_.changes, progress=plans.progress_of(session))
-    except BaseException as error:
-        plans.taken_back(session, plan_, now, error)
-        raise

@@ -280,7 +280,7 @@ def kill_all(pids: list[int]) -> None:
 def test_what_nobody_is_left_to_undo_the_next_command_does(configured: Userspace, tmp_path: Path) -> None:
     ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "3")
     kill_all(two_waiting(configured))
-    (record,) = (configured.state / "unconfirmed").iterdir()
+    (record,) = (configured.runtime / "unconfirmed").iterdir()
     os.utime(record, (0, 0))
     assert configured.isadmin("diff").returncode == 9
     done = configured.isadmin("/backstores/ramdisk", "create", "other", "1M")

@@ -28,7 +28,7 @@ class FakeHost:
         self.saved = 0
         self.held = False
         self.busy = False
-        self.journal: Path | None = None
+        self.journal = Path("/nowhere/undo")
         self.allowed = True
 
     def require(self) -> None:

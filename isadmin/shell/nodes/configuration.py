@@ -158,16 +158,7 @@ class ConfigurationCommands(SavingCommands):
     def _show(self, plan: Plan, path: Path) -> None:
         from isadmin.shell import plans
 
-        secrets = self.shell.show_secrets
-        for line in plans.described(plan, self.shell.paint(), show_secrets=secrets):
-            self.say(line)
-        ended = plans.ended_sessions(self.shell, plan.changes)
-        for line in ended:
-            self.say(f"! {line}")
-        if not plan:
-            self.say(f"No difference from {path}")
-        changes = plans.as_json(plan, show_secrets=secrets)
-        self.shell.answer(same=not plan, changes=changes, sessions=ended, file=str(path))
+        plans.show(self.shell, plan, f"No difference from {path}", file=str(path))
 
     def _plan(
         self,
@@ -500,7 +491,7 @@ class ConfigurationCommands(SavingCommands):
         history diff
         """
         from isadmin.config import journal
-        from isadmin.shell import undoing
+        from isadmin.shell import plans, undoing
 
         if count is not None and (not count.isdecimal() or int(count) < 1):
             raise UsageError(f"'{count}' is no number of changes", "usage: undo [N]")
@@ -510,7 +501,7 @@ class ConfigurationCommands(SavingCommands):
             self._show(plan, Path(str(entries[-1].file)))
             return
         self._warn_of_sessions(plan)
-        undoing.carry_out(self.shell, plan, now)
+        plans.do(self.shell, plan, now)
         journal.forget(entries)
         self.get_root().refresh()
         for entry in entries:

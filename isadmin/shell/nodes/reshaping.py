@@ -173,19 +173,11 @@ def _need_consent(node: LioNode, name: str, argument: str) -> None:
 
 def _rename(node: ObjectNode, renamed: Callable[[Key, Object], tuple[Key, Object]]) -> None:
     from isadmin.config import diff
-    from isadmin.lio import rehearsal, saved
     from isadmin.shell import plans
 
     session = node.shell
     now = plans.running(session)
     wanted: Flat = dict(renamed(key, value) for key, value in now.items())
-    if rehearsal.become(wanted):
-        return
-    plan = diff.exact(now, wanted)
-    try:
-        saved.carry_out(session.host, plan.changes)
-    except BaseException as error:
-        plans.taken_back(session, plan, now, error)
-        raise
+    plans.do(session, diff.exact(now, wanted), now)
     # Its place in the tree is gone.
     node.get_root().refresh()
