@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from isadmin.lio import files, live
 from isadmin.lio.fabrics import FABRICS
-from isadmin.lio.objects import Lun, NodeAcl, Tpg
+from isadmin.lio.objects import Lun, NodeAcl
 
 if TYPE_CHECKING:
     from isadmin.lio.host import Host
@@ -104,11 +104,11 @@ def sample(host: Host) -> Sample:
         for target in lio.targets(fabric):
             for tpg in target.tpgs():
                 for lun in tpg.luns():
-                    luns[f"{_place(tpg)}/luns/lun{lun.number}"] = of_lun(lun)
+                    luns[f"{tpg.place}/luns/lun{lun.number}"] = of_lun(lun)
     open_sessions, queues = {}, {}
     for session in live.all_sessions(host):
         assert session.tpg is not None
-        at = (_place(session.tpg), session.initiator, session.id)
+        at = (session.tpg.place, session.initiator, session.id)
         open_sessions[at], queues[at] = of_session(session), session.queue
     return Sample(luns, open_sessions, queues)
 
@@ -118,8 +118,3 @@ def of_session(session: Session) -> Counted:
     if session.commands is not None:
         return Counted(session.commands, session.sent, session.received)
     return Counted() if session.acl is None else of_acl(session.acl)
-
-
-def _place(tpg: Tpg) -> str:
-    place = f"/{tpg.fabric.name}/{tpg.target.wwn}"
-    return f"{place}/tpg{tpg.tag}" if tpg.fabric.has("tpgts") else place

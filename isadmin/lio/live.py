@@ -17,14 +17,15 @@ if TYPE_CHECKING:
     from isadmin.lio.host import Host
     from isadmin.lio.objects import Lio
 
-SOCKET = "live.sock"
 PATIENCE = 2.0
 """Seconds to wait for the daemon."""
 
 
 def all_sessions(host: Host) -> list[Session]:
     """Every session of every fabric."""
-    told = _ask(host.runtime / SOCKET) if host.kind == "userspace" else None
+    from isadmin.userspace import control
+
+    told = _ask(host.runtime / control.LIVE_SOCKET) if host.kind == "userspace" else None
     if told is None:
         return sessions.all_sessions(host.lio)
     found = [_session(host.lio, one) for one in told]

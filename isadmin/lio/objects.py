@@ -387,6 +387,12 @@ class Tpg:
     def fabric(self) -> fabrics.Fabric:
         return self.target.fabric
 
+    @property
+    def place(self) -> str:
+        """Its path in the shell, which leaves out the only group that some fabrics' targets have."""
+        place = f"/{self.fabric.name}/{self.target.wwn}"
+        return f"{place}/tpg{self.tag}" if self.fabric.has("tpgts") else place
+
     def exists(self) -> bool:
         return files.is_dir(self.path)
 

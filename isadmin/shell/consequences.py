@@ -40,7 +40,7 @@ def of_luns(luns: Iterable[Lun]) -> list[str]:
     mapped: list[str] = []
     losing: list[str] = []
     for lun in luns:
-        place = _tpg_name(lun.tpg)
+        place = lun.tpg.place
         mappings = lun.mappings()
         mapped += [f"{place}/acls/{one.acl.wwn}/mapped_lun{one.number}" for one in mappings]
         shown = {one.acl.wwn for one in mappings}
@@ -63,7 +63,7 @@ def of_acl(acl: NodeAcl) -> list[str]:
 def _ended(found: Iterable[sessions.Session]) -> list[str]:
     return _shortened(
         "ends the session of {}",
-        [f"{one.initiator} at {_tpg_name(one.tpg)}" for one in found if one.tpg is not None],
+        [f"{one.initiator} at {one.tpg.place}" for one in found if one.tpg is not None],
     )
 
 
@@ -73,13 +73,8 @@ def _shortened(text: str, names: Iterable[str]) -> list[str]:
     return lines + ([text.format(f"{len(listed) - MOST} more")] if len(listed) > MOST else [])
 
 
-def _tpg_name(tpg: Tpg) -> str:
-    place = f"/{tpg.fabric.name}/{tpg.target.wwn}"
-    return f"{place}/tpg{tpg.tag}" if tpg.fabric.has("tpgts") else place
-
-
 def _lun_name(lun: Lun) -> str:
-    return f"{_tpg_name(lun.tpg)}/luns/lun{lun.number}"
+    return f"{lun.tpg.place}/luns/lun{lun.number}"
 
 
 def ask(session: Session, what: str, lines: list[str]) -> None:

@@ -115,9 +115,6 @@ class Node(Groups):
             raise UsageError(f"No such path {self.path.rstrip('/')}/{name}")
         return child
 
-    def remove_child(self, child: Node) -> None:
-        self._made.pop(child._name, None)
-
     def refresh(self) -> None:
         """Forget what is known of this place and below; it is looked at again when needed."""
         self._made = {}

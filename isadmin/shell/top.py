@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from isadmin.shell.session import Session
 
 HOME = "\033[H\033[J"
-MIB = 1 << 20
 COLUMNS = f"{'IOPS':>10}{'READ MiB/s':>12}{'WRITE MiB/s':>13}{'QUEUE':>7}  "
 Luns = dict[str, Rate]
 Sessions = dict[counters.Place, Rate]
@@ -67,7 +66,7 @@ def _row(rate: Rate, queue: int | None) -> str:
     def shown(value: float | None, width: int, digits: int) -> str:
         return f"{'?':>{width}}" if value is None else f"{value:>{width}.{digits}f}"
 
-    read, written = (None if one is None else one / MIB for one in (rate.read, rate.written))
+    read, written = (None if one is None else one / counters.MIB for one in (rate.read, rate.written))
     return f"{shown(rate.iops, 10, 0)}{shown(read, 12, 1)}{shown(written, 13, 1)}{shown(queue, 7, 0)}"
 
 

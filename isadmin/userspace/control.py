@@ -22,7 +22,9 @@ from isadmin.errors import IsadminError, NoTargetError
 from isadmin.light import Path, record
 
 OURSELVES = (sys.executable, "-m", "isadmin")
-RUNTIME_FILES = ("daemon.json", "targetcli.lock", "rtslib_backstore.lock", "live.sock")
+LIVE_SOCKET = "live.sock"
+"""In the runtime directory: what the daemon tells of its sessions beyond LIO's files (live.py)."""
+RUNTIME_FILES = ("daemon.json", "targetcli.lock", "rtslib_backstore.lock", LIVE_SOCKET)
 _FLOCK = struct.Struct("hhqqi")
 """struct flock: l_type, l_whence, l_start, l_len, l_pid."""
 

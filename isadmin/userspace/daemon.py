@@ -27,7 +27,6 @@ from pathlib import Path
 from isadmin import __version__
 from isadmin.errors import RESTORED, IsadminError, NoFileError, PartlyRestoredError, RefusedFileError
 from isadmin.userspace import control, mounts, namespace
-from isadmin.userspace import live as live_socket
 from isadmin.userspace import loop as loops
 from isadmin.userspace.configfs.fuse import Mount
 from isadmin.userspace.configfs.links import Resolver
@@ -185,7 +184,7 @@ class Daemon:
     def _tell(self) -> None:
         """Answer who asks for sessions. It is no reason not to serve disks if that cannot be."""
         try:
-            live = self._live = LiveSocket(self._runtime / live_socket.NAME, self._target.active_sessions)
+            live = self._live = LiveSocket(self._runtime / control.LIVE_SOCKET, self._target.active_sessions)
         except OSError as error:
             log.warning("nobody will be told of sessions: %s", error)
             return

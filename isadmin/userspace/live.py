@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from isadmin.userspace.sessions import ActiveSession
 
 SCHEMA = 1
-NAME = "live.sock"
 SEND_BUFFER = 8 << 20
 """Bytes: a document is sent at once or not at all."""
 

@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 
 MS_BIND = 1 << 12
-MS_MOVE = 1 << 13
 MS_REC = 1 << 14
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2

@@ -158,9 +158,7 @@ def main() -> int:
     print(f"{'':26}{'seconds':>10}{'daemon CPU':>12}{'things':>10}{'us each':>10}{'x one pass':>12}")
     for row in rows:
         each, ratio = row.seconds / row.things * 1e6, row.seconds / one_pass
-        print(
-            f"{row.name:26}{row.seconds:10.2f}{row.daemon:12.2f}{row.things:10d}{each:10.1f}{ratio:12.2f}"
-        )
+        print(f"{row.name:26}{row.seconds:10.2f}{row.daemon:12.2f}{row.things:10d}{each:10.1f}{ratio:12.2f}")
     return 0
 
 

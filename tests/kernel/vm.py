@@ -10,7 +10,6 @@ import base64
 import contextlib
 import itertools
 import json
-import os
 import queue
 import shlex
 import shutil
@@ -284,7 +283,3 @@ class Vm:
             self._socket.close()
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def kvm_usable() -> bool:
-    return os.access("/dev/kvm", os.R_OK | os.W_OK)

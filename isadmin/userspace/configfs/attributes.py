@@ -224,9 +224,6 @@ def _tmr_notification(context: Context, device: Device, text: str) -> int:
 
 FILE_MAX_BYTES = 8 << 20
 """The longest I/O of a file."""
-PAGE_SECTORS_MAX = 4294967288
-"""What the kernel rounds an unlimited hw_max_sectors down to."""
-
 INQUIRY_PRODUCTS = {
     "fileio": "FILEIO",
     "rd_mcp": "RAMDISK-MCP",

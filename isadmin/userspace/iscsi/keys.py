@@ -225,11 +225,8 @@ class OurSide:
         return min(max(number, key.low), key.high)
 
     def _to_number(self, key: Key, value: str) -> Answer:
-        try:
-            number = parse_number(value)
-        except ValueError:
-            return REJECT, None
-        if not key.low <= number <= key.high:
+        number = _in_range(key, value)
+        if number is None:
             return REJECT, None
         result = key.result(number, self._number(key.name))
         return str(result), result
@@ -248,11 +245,8 @@ class OurSide:
         return REJECT, None
 
     def _to_declared_number(self, key: Key, value: str) -> Answer:
-        try:
-            number = parse_number(value)
-        except ValueError:
-            return REJECT, None
-        if not key.low <= number <= key.high:
+        number = _in_range(key, value)
+        if number is None:
             return REJECT, None
         limit = self._values.get("MaxXmitDataSegmentLength", "").strip()
         return None, min(number, max(int(limit), 512)) if limit else number
@@ -260,6 +254,15 @@ class OurSide:
     def _to_obsolete(self, key: Key, value: str) -> Answer:
         del value
         return key.default, None
+
+
+def _in_range(key: Key, value: str) -> int | None:
+    """The number that the other side says, None if it is none that the key can have."""
+    try:
+        number = parse_number(value)
+    except ValueError:
+        return None
+    return number if key.low <= number <= key.high else None
 
 
 _ANSWER: dict[Kind, Callable[[OurSide, Key, str], Answer]] = {

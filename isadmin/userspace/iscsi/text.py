@@ -9,8 +9,6 @@ from isadmin.userspace.iscsi.errors import ProtocolError
 
 MAX_KEY = 63
 """Section 6.1: a key name has at most 63 characters."""
-MAX_VALUE = 255
-"""A simple value's bytes; binary and list values may be longer (a CHAP challenge: 1024 bytes in hex)."""
 MAX_TEXT = 65536
 """The longest text a sequence of continued requests may add up to before we give up."""
 
