@@ -96,6 +96,14 @@ class Fabric:
 
 _FC = "/sys/class/fc_host"
 
+WWN_FORMS = {
+    "iqn": "iqn.YYYY-MM.ORG.DOMAIN:NAME without blanks and underscores",
+    "naa": "naa.NNNNNNNNNNNNNNNN (16 hexadecimal digits, the first 1, 2, 5, or c to f)",
+    "eui": "eui.NNNNNNNNNNNNNNNN (16 hexadecimal digits)",
+    "ib": "ib.NNNNNNNNNNNNNNNNNNNNNNNNNNNNNNNN (32 hexadecimal digits)",
+}
+"""What names of each type look like, as far as rtslib accepts them."""
+
 FABRICS: tuple[Fabric, ...] = (
     Fabric("srpt", ("acls",), ("ib",), "ib_srpt", "/sys/class/infiniband"),
     Fabric(

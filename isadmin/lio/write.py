@@ -24,7 +24,7 @@ from isadmin.errors import IsadminError, UsageError
 from isadmin.lio import files, library, rehearsal
 from isadmin.lio.explain import attempting, explain
 from isadmin.lio.exports import exports_of
-from isadmin.lio.fabrics import Fabric
+from isadmin.lio.fabrics import WWN_FORMS, Fabric
 from isadmin.lio.listeners import listeners
 from isadmin.lio.objects import (
     MAX_LUN,
@@ -277,7 +277,8 @@ def normalized_wwn(fabric: Fabric, wwn: str) -> str:
     try:
         return str(fabric.rtslib().to_normalized_wwn(wwn)[0])
     except RTSLibError as error:
-        raise UsageError(f"WWN not valid as {', '.join(fabric.wwn_types)}: {wwn}") from error
+        forms = " or ".join(WWN_FORMS.get(kind, kind) for kind in fabric.wwn_types)
+        raise UsageError(f"WWN not valid: {wwn}", f"{fabric.name} names are {forms}") from error
 
 
 def create_target(lio: Lio, fabric: Fabric, wwn: str | None = None) -> Target:

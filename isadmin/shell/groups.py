@@ -220,7 +220,7 @@ class Groups:
         names = self.list_group_params(self._known_group(group))
         for name in parameter:
             if name not in names:
-                raise UsageError(f"No parameter '{name}' in group '{group}'.", close_to(name, names))
+                raise UsageError(f"No parameter '{name}' in group '{group}'", close_to(name, names))
         if self.shell.as_json:
             chosen = parameter or names
             self.shell.answer(
@@ -320,7 +320,7 @@ class Groups:
         """The value that a text means for a parameter. Raises UsageError, which shows no secret."""
         names = self.list_group_params(group)
         if name not in names:
-            raise UsageError(f"Unknown parameter {name} in group '{group}'.", close_to(name, names))
+            raise UsageError(f"Unknown parameter {name} in group '{group}'", close_to(name, names))
         definition = self.get_group_param(group, name)
         if not definition["writable"]:
             raise UsageError(f"Parameter {name} is read-only.")

@@ -416,7 +416,7 @@ class Node(Groups):
             self.say(render.HELP + render.underlined("AVAILABLE COMMANDS") + render.HELP_COMMANDS + listed)
             return
         if topic not in commands:
-            raise UsageError(f"Cannot find help topic {topic}.", close_to(topic, commands))
+            raise UsageError(f"Cannot find help topic {topic}", close_to(topic, commands))
         syntax, _, defaults = self.get_command_syntax(topic)
         pages = [render.underlined("SYNTAX") + syntax + "\n\n"]
         if defaults:

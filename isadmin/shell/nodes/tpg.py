@@ -249,7 +249,7 @@ class TargetNode(ObjectNode):
 def _tag(text: str) -> int:
     digits = text.removeprefix("tpg")
     if not (digits.isascii() and digits.isdigit()) or int(digits) > 65535:
-        raise UsageError(f"Tag argument must be a number, not '{text}'.", "from 0 to 65535")
+        raise UsageError(f"Tag argument must be a number, not '{text}'", "from 0 to 65535")
     return int(digits)
 
 
