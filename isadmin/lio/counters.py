@@ -92,8 +92,8 @@ class Sample:
 
     luns: dict[str, Counted]
     sessions: dict[Place, Counted]
-    queues: dict[Place, int | None]
-    """How many commands of a session wait or are worked on; None where that is not told."""
+    queues: dict[Place | str, int | None]
+    """How many commands of a session, or for a LUN, wait or are worked on; None where that is not told."""
 
 
 def sample(host: Host) -> Sample:
@@ -104,12 +104,18 @@ def sample(host: Host) -> Sample:
         for target in lio.targets(fabric):
             for tpg in target.tpgs():
                 for lun in tpg.luns():
-                    luns[f"{tpg.place}/luns/lun{lun.number}"] = of_lun(lun)
-    open_sessions, queues = {}, {}
-    for session in live.all_sessions(host):
+                    luns[lun.place] = of_lun(lun)
+    open_sessions = {}
+    found = live.all_sessions(host)
+    queues: dict[Place | str, int | None] = dict.fromkeys(luns)
+    if host.kind == "userspace" and all(session.luns is not None for session in found):
+        queues = dict.fromkeys(luns, 0)
+    for session in found:
         assert session.tpg is not None
         at = (session.tpg.place, session.initiator, session.id)
         open_sessions[at], queues[at] = of_session(session), session.queue
+        for seen in session.luns or ():
+            queues[seen.lun.place] = (queues.get(seen.lun.place) or 0) + seen.queue
     return Sample(luns, open_sessions, queues)
 
 

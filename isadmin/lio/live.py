@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from isadmin.lio import sessions
 from isadmin.lio.fabrics import fabric
-from isadmin.lio.objects import PLUGINS, NodeAcl, Target, Tpg
+from isadmin.lio.objects import PLUGINS, Lun, NodeAcl, Target, Tpg
 from isadmin.lio.sessions import Connection, SeenLun, Session
 
 if TYPE_CHECKING:
@@ -66,7 +66,13 @@ def _session(lio: Lio, told: dict[str, Any]) -> Session:
         tpg=tpg,
         acl=None if told["dynamic"] else NodeAcl(tpg, told["initiator"]),
         luns=[
-            SeenLun(one["number"], f"{PLUGINS[one['plugin']]}/{one['name']}", one["read_only"])
+            SeenLun(
+                one["number"],
+                f"{PLUGINS[one['plugin']]}/{one['name']}",
+                one["read_only"],
+                Lun(tpg, one["lun"]),
+                one["queue"],
+            )
             for one in told["luns"]
         ],
         queue=told["queue"],

@@ -439,6 +439,11 @@ class Lun:
         self.number = number
         self.path = f"{tpg.path}/lun/lun_{number}"
 
+    @property
+    def place(self) -> str:
+        """Its path in the shell."""
+        return f"{self.tpg.place}/luns/lun{self.number}"
+
     def exists(self) -> bool:
         return files.is_dir(self.path)
 

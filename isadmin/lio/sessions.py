@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from isadmin.lio import files
 from isadmin.lio.fabrics import FABRICS
-from isadmin.lio.objects import Lio, NodeAcl, Tpg
+from isadmin.lio.objects import Lio, Lun, NodeAcl, Tpg
 
 
 @dataclass(slots=True)
@@ -28,11 +28,14 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class SeenLun:
-    """A LUN as one session sees it; storage_object is <plugin>/<name>."""
+    """A LUN as one session sees it: `number` is what the initiator calls it, `lun` the portal group's LUN,
+    storage_object <plugin>/<name>, `queue` how many of the session's commands wait or are worked on."""
 
     number: int
     storage_object: str
     read_only: bool
+    lun: Lun
+    queue: int
 
 
 @dataclass(slots=True)

@@ -32,7 +32,7 @@ def argument(command: Command, name: str) -> str | None:
 def of_storage_object(lio: Lio, so: StorageObject) -> list[str]:
     """What deleting it takes along, one text each."""
     luns = exports_of(lio, so)
-    return _shortened("deletes {}", map(_lun_name, luns)) + of_luns(luns)
+    return _shortened("deletes {}", (lun.place for lun in luns)) + of_luns(luns)
 
 
 def of_luns(luns: Iterable[Lun]) -> list[str]:
@@ -71,10 +71,6 @@ def _shortened(text: str, names: Iterable[str]) -> list[str]:
     listed = list(names)
     lines = [text.format(name) for name in listed[:MOST]]
     return lines + ([text.format(f"{len(listed) - MOST} more")] if len(listed) > MOST else [])
-
-
-def _lun_name(lun: Lun) -> str:
-    return f"{lun.tpg.place}/luns/lun{lun.number}"
 
 
 def ask(session: Session, what: str, lines: list[str]) -> None:

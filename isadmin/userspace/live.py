@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,7 @@ def _session(active: ActiveSession) -> dict[str, object]:
     tpg, session = active.tpg, active.session
     assert tpg is not None
     facts = active.facts()
+    waiting = _waiting(active)
     return {
         "fabric": tpg.target.fabric.name,
         "target": tpg.target.name,
@@ -75,9 +77,11 @@ def _session(active: ActiveSession) -> dict[str, object]:
         "luns": [
             {
                 "number": path.number,
+                "lun": path.lun.number,
                 "plugin": path.unit.device.plugin,
                 "name": path.unit.device.name,
                 "read_only": path.configured_read_only,
+                "queue": waiting[path.number],
             }
             for _, path in sorted(active.nexus.paths.items())
         ],
@@ -86,3 +90,10 @@ def _session(active: ActiveSession) -> dict[str, object]:
         "received": facts.rx_octets,
         "sent": facts.tx_octets,
     }
+
+
+def _waiting(active: ActiveSession) -> Counter[int]:
+    """LUN -> how many commands of the session wait for it or are worked on."""
+    fulls = (connection.full for connection in active.session.connections.values())
+    tasks = (task for full in fulls if full is not None for task in full.tasks.values())
+    return Counter(task.command.found.number for task in tasks if task.command.found is not None)

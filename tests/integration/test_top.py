@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pexpect
 import pytest
 
+from isadmin.shell.top import FIRST_SCREEN
 from tests.initiator import Initiator
 from tests.integration.sandbox import Userspace
 
@@ -61,7 +62,7 @@ def test_what_is_done_is_seen_and_what_is_not_counted_is_unknown(userspace: User
             assert one["iops"] > 0
             assert one["read"] > 0
         assert lun["written"] == 0
-        assert lun["queue"] is None
+        assert lun["queue"] >= 0
         assert session["queue"] >= 0
     assert [line.split()[-1] for line in text] == ["LUN", f"{TPG}/luns/lun0", "SESSION", TPG]
     assert userspace.isadmin(TPG, "set", "attribute", "generate_node_acls=1").returncode == 0
@@ -82,7 +83,27 @@ def test_what_is_done_is_seen_and_what_is_not_counted_is_unknown(userspace: User
     assert session == {"path": TPG, "initiator": f"{IQN}:dynamic", **nothing}
 
 
-def test_at_a_terminal_it_goes_on_until_ctrl_c(userspace: Userspace) -> None:
+def test_what_waits_is_counted_for_its_lun_and_its_session(userspace: Userspace) -> None:
+    assert userspace.isadmin(typed=LINES).returncode == 0
+    with Initiator(("127.0.0.1", 3260), target=IQN, name=f"{IQN}:i") as initiator:
+        initiator.ready()
+        assert _queues(userspace) == [0, 0]
+        # Its data never comes: the target waits for it.
+        write = bytes([0x2A, 0, 0, 0, 0, 0, 0, 0, 2, 0])
+        initiator.send_command(write, data_out=bytes(1024))
+        assert _queues(userspace) == [1, 1]
+    assert _queues(userspace) == [0]
+
+
+def _queues(userspace: Userspace) -> list[int]:
+    """Of the LUN, and of each session."""
+    done = userspace.isadmin("--output", "json", "top", "1")
+    (sample,) = json.loads(done.stdout)["samples"]
+    return [one["queue"] for one in sample["luns"] + sample["sessions"]]
+
+
+@pytest.mark.parametrize("end", ["q", "\x03"])
+def test_at_a_terminal_it_goes_on_until_it_is_ended(userspace: Userspace, end: str) -> None:
     assert userspace.isadmin(typed=LINES).returncode == 0
     top = pexpect.spawn(
         sys.executable, ["-m", "isadmin", "-u", "top", "1"], env=userspace.env, encoding="utf-8", timeout=60
@@ -91,7 +112,9 @@ def test_at_a_terminal_it_goes_on_until_ctrl_c(userspace: Userspace) -> None:
         for _ in range(2):
             top.expect_exact("IOPS")
             top.expect_exact("luns/lun0")
-        top.sendintr()
+        top.send(end)
+        top.expect_exact(FIRST_SCREEN)
+        top.expect_exact("luns/lun0")
         top.expect(pexpect.EOF)
         top.wait()
         assert top.exitstatus == 0

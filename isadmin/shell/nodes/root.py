@@ -114,7 +114,7 @@ class Root(ConfigurationCommands):
     def ui_command_top(self, seconds: str | None = None, count: str | None = None) -> None:
         """
         Shows what LUNs and sessions do: commands and MiB a second, from LIO's counters, the busiest
-        first. At a terminal the table is drawn anew until Ctrl-C; elsewhere, and with
+        first. At a terminal the table is drawn anew until `q` or Ctrl-C; elsewhere, and with
         --output json, it is printed once.
 
         PARAMETERS
@@ -129,8 +129,8 @@ class Root(ConfigurationCommands):
         How many tables to print, one after the other.
 
         LIO counts octets in whole MiB. What it does not tell is shown as "?": how many commands
-        wait (the queue), and what sessions without an ACL do. The userspace target tells of every
-        session, but of no LUN how many wait.
+        wait or are worked on (the queue), and what sessions without an ACL do. The userspace target
+        tells all of it.
 
         SEE ALSO
         ========
@@ -141,12 +141,9 @@ class Root(ConfigurationCommands):
         pause = _number("seconds", seconds, 2, 3600)
         times = _number("count", count, 0, 10**9)
         if times or self.shell.as_json or not self.shell.out.isatty():
-            top.show(self.shell, pause, times or 1)
-            return
-        try:
-            top.show(self.shell, pause, 0)
-        except KeyboardInterrupt:
-            self.say()
+            top.print_tables(self.shell, pause, times or 1)
+        else:
+            top.watch(self.shell, pause)
 
     def ui_complete_sessions(self, parameters: Mapping[str, str], text: str, current_param: str) -> list[str]:
         return ["list", "detail"] if current_param == "action" else []
