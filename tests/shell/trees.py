@@ -28,7 +28,7 @@ class FakeHost:
         self.saved = 0
         self.held = False
         self.busy = False
-        self.journal = Path("/nowhere/undo")
+        self.journal = savefile.with_name("undo") if savefile else Path("/dev/null/undo")
         self.allowed = True
 
     def require(self) -> None:
