@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -147,7 +148,7 @@ def test_a_document_that_breaks_the_schema_is_noticed() -> None:
 
 
 def test_closing_news_of_a_session_keeps_to_documents() -> None:
-    shown = Shown(as_json=True, savefile="/nowhere/x")
+    shown = Shown(as_json=True, savefile=Path("/dev/null/x"))
     shown.run("create x")
     shown.session.finish(save=True)
     assert [one["command"] for one in all_valid(shown.stdout.getvalue())] == ["create", "saveconfig"]
