@@ -216,8 +216,10 @@ class Repl:
                     self.session.run_line(_asked(line))
             except IsadminError as error:
                 self._report(error)
-                if len(lines) - at > 1:
-                    self.session.warn(f"the {len(lines) - at - 1} lines after this one were not run")
+                left = len(lines) - at - 1
+                if left:
+                    what = "line after this one was" if left == 1 else f"{left} lines after this one were"
+                    self.session.warn(f"the {what} not run")
                 return
             except KeyboardInterrupt:
                 self.session.warn("interrupted")

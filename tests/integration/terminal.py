@@ -46,6 +46,12 @@ class Terminal:
         """The line that the cursor is in."""
         return self.lines[self._screen.cursor.y]
 
+    @property
+    def underlined(self) -> str:
+        """What is underlined in the line that the cursor is in."""
+        cells = self._screen.buffer[self._screen.cursor.y]
+        return "".join(cells[x].data for x in range(COLUMNS) if cells[x].underscore)
+
     def _pump(self) -> bool:
         """Take in what the program has printed; False once it has ended."""
         try:
@@ -62,6 +68,13 @@ class Terminal:
         while not re.search(pattern, self.line):
             assert self._pump(), "the program has ended:\n" + "\n".join(self.lines)
             assert time.monotonic() < deadline, "waited in vain:\n" + "\n".join(self.lines)
+
+    def wait_for_underlined(self, text: str, seconds: float = 60.0) -> None:
+        """Until just this is underlined; the limit only ends a run that hangs."""
+        deadline = time.monotonic() + seconds
+        while self.underlined != text:
+            assert self._pump(), "the program has ended:\n" + "\n".join(self.lines)
+            assert time.monotonic() < deadline, f"{self.underlined!r} is underlined in {self.line}"
 
     def command(self, text: str, prompt: str) -> list[str]:
         """Type a line and wait for the prompt after it; what was printed between, as seen."""

@@ -15,6 +15,7 @@ import pexpect
 import pytest
 
 from tests.integration.sandbox import COMMAND, Userspace
+from tests.integration.terminal import Terminal
 
 pytestmark = pytest.mark.integration
 
@@ -85,11 +86,30 @@ def test_tab_completes_from_the_running_target(userspace: Userspace) -> None:
         send(shell, "exit\r")
 
 
+def test_what_is_wrong_is_underlined_as_it_is_typed(userspace: Userspace) -> None:
+    shell = Terminal([sys.executable, "-m", "isadmin"], userspace.env)
+    try:
+        shell.wait_for("/>$")
+        shell.keys("/backstores/ramdisk creat")
+        shell.wait_for("creat$")
+        assert shell.underlined == ""
+        shell.keys(" x")
+        shell.wait_for_underlined("creat")
+        shell.keys("\x03/backstores/ramdisk create x size=1M siez=1M")
+        shell.wait_for_underlined("siez=")
+        shell.keys("\x03")
+        shell.wait_for("/>$")
+        shell.keys("\x04")
+        assert shell.ended() == 0
+    finally:
+        shell.close()
+
+
 def test_a_paste_runs_to_its_first_error(userspace: Userspace) -> None:
     with terminal(userspace, "xterm-256color") as shell:
         lines = ["cd /backstores/ramdisk", "create a 1M", "create a 1M", "create b 1M"]
         send(shell, "\x1b[200~" + "\n".join(lines) + "\x1b[201~")
-        send(shell, "\r", "Created ramdisk a", "the 1 lines after this one were not run", "ramdisk> ")
+        send(shell, "\r", "Created ramdisk a", "the line after this one was not run", "ramdisk> ")
         send(shell, "exit\r")
     assert "b " not in userspace.isadmin("ls", "/backstores/ramdisk", "1").stdout
 
