@@ -4,10 +4,12 @@ a directory of the run's own for preferences, where isadmin would use its user's
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,3 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
         # The kernel's initiator speaks to its daemon in the first network namespace alone.
         return
     own_network()
+
+
+@pytest.fixture
+def clean_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """A failure of the daemon's own is an error in its log; breaking the protocol is none."""
+    caplog.set_level(logging.WARNING)
+    yield
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -17,6 +17,7 @@ from isadmin.userspace.iscsi.keys import KEYS
 from isadmin.userspace.iscsi.login import LoginMachine
 from isadmin.userspace.scsi.opcodes import TABLE
 from tests.fuzz.mutation import FuzzTarget, choose, mutated
+from tests.fuzz.seeds import CDBS
 from tests.fuzz.test_commands import BLOCK, is_sound, reservations, world
 from tests.userspace.iscsi.test_login import NAMES, Targets
 from tests.userspace.iscsi.test_pdu import VECTORS
@@ -202,17 +203,6 @@ class Commands(FuzzTarget):
         return 1
 
 
-_COMMANDS = [
-    bytes(16),
-    struct.pack(">BBIBH7x", 0x28, 0, 0, 0, 16),
-    struct.pack(">BBIBH7x", 0x2A, 0, 8, 0, 16),
-    struct.pack(">BBIBH7x", 0x2A, 0, 8, 0, 1000),
-    struct.pack(">BBQIxx", 0x8A, 0, 0, 8),
-    struct.pack(">BBQIxx", 0x93, 8, 0, 8),
-    struct.pack(">BB8xIxx", 0x83, 0, 64),
-    struct.pack(">BBB5xB7x", 0x5F, 0, 1, 24),
-    struct.pack(">BBBHB10x", 0x12, 1, 0x83, 255, 0),
-]
 _LOGIN = pdus.LoginRequest(
     True,
     False,
@@ -239,11 +229,11 @@ _LOGIN = pdus.LoginRequest(
 def _requests(cmd_sn: int) -> list[bytes]:
     """One of each request, with the right CmdSN, and answers to R2Ts that may or may not be there."""
     tag, none = 16 + cmd_sn, 0xFFFFFFFF
-    made: list[pdus.Pdu] = [pdus.ScsiCommand(0xC1, 0, tag, 8192, cmd_sn, 1, chosen) for chosen in _COMMANDS]
+    made: list[pdus.Pdu] = [pdus.ScsiCommand(0xC1, 0, tag, 8192, cmd_sn, 1, chosen) for chosen in CDBS]
     made += [
-        pdus.ScsiCommand(0xA1, 0, tag, 8192, cmd_sn, 1, _COMMANDS[2], data=bytes(8192)),
-        pdus.ScsiCommand(0x21, 0, tag, 512000, cmd_sn, 1, _COMMANDS[3], data=bytes(512)),
-        pdus.ScsiCommand(0xA1, 0, tag, 512000, cmd_sn, 1, _COMMANDS[3]),
+        pdus.ScsiCommand(0xA1, 0, tag, 8192, cmd_sn, 1, CDBS[2], data=bytes(8192)),
+        pdus.ScsiCommand(0x21, 0, tag, 512000, cmd_sn, 1, CDBS[3], data=bytes(512)),
+        pdus.ScsiCommand(0xA1, 0, tag, 512000, cmd_sn, 1, CDBS[3]),
         pdus.DataOut(False, 0, tag - 1, none, 1, 0, 512, data=bytes(512)),
         pdus.DataOut(True, 0, tag - 1, 1, 1, 0, 0, data=bytes(4096)),
         pdus.TaskManagementRequest(1, 0, tag, tag - 1, cmd_sn, 1, cmd_sn - 1, immediate=True),

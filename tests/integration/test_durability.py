@@ -6,15 +6,14 @@ The same look at a daemon whose fdatasync does nothing must find it out, else it
 from __future__ import annotations
 
 import re
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.integration.sandbox import Userspace, running_userspace, wait_until
 from tests.integration.test_load import QemuIo, name
+from tests.integration.tracing import strace
 
 TARGET = "iqn.2003-01.org.linux-iscsi.test:many"
 WRITE = re.compile(r"\bpwrite(?:64|v|v2)\(\d+<(?P<path>[^>]*)>")
@@ -42,19 +41,10 @@ def configure(userspace: Userspace, image: Path, cache: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@contextmanager
-def traced(pid: int, output: Path) -> Iterator[None]:
+def traced(pid: int, output: Path) -> AbstractContextManager[None]:
     """Follow the daemon's writes, syncs and sends into `output`."""
     calls = "trace=pwrite64,pwritev,pwritev2,fdatasync,fsync,sendmsg,sendto"
-    command = ["strace", "-f", "-yy", "-s", "0", "-e", calls, "-o", str(output), "-p", str(pid)]
-    tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert tracer.stderr is not None
-        assert "attached" in tracer.stderr.readline()
-        yield
-    finally:
-        tracer.terminate()
-        tracer.communicate()
+    return strace(pid, "-yy", "-s", "0", "-e", calls, "-o", str(output))
 
 
 def events(trace: Path, image: Path) -> list[str]:

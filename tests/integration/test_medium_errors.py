@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from tests.initiator import Initiator, Reply
 from tests.integration.sandbox import Userspace
 from tests.integration.test_load import QemuIo, name
+from tests.integration.tracing import strace
 
 TARGET = "iqn.2003-01.org.linux-iscsi.test:many"
 SIZE = 4 << 20
@@ -24,20 +25,9 @@ SYNCS, WRITES, READS = "fdatasync,fsync", "pwrite64,pwritev,pwritev2", "pread64,
 LUNS = {"write-back": 0, "write-through": 1, "full": 2}
 
 
-@contextmanager
-def failing(pid: int, calls: str, error: str) -> Iterator[None]:
+def failing(pid: int, calls: str, error: str) -> AbstractContextManager[None]:
     """These system calls of the daemon fail."""
-    command = ["strace", "-f", "-e", f"trace={calls}", "-e", f"inject={calls}:error={error}"]
-    tracer = subprocess.Popen(
-        [*command, "-o", "/dev/null", "-p", str(pid)], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert tracer.stderr is not None
-        assert "attached" in tracer.stderr.readline()
-        yield
-    finally:
-        tracer.terminate()
-        tracer.communicate()
+    return strace(pid, "-e", f"trace={calls}", "-e", f"inject={calls}:error={error}", "-o", "/dev/null")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@ is rejected (closed before the login), and another initiator does not notice."""
 
 from __future__ import annotations
 
-import logging
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from isadmin.userspace.iscsi.states import OPEN, State, taken
 from tests.initiator import NONE, Closed, Initiator
 from tests.userspace.rig import Rig
 from tests.userspace.test_target import eventually
+
+pytestmark = pytest.mark.usefixtures("clean_log")
 
 REJECT, PROTOCOL_ERROR, NOT_SUPPORTED, SNACK_REJECTED = 0x3F, 0x04, 0x05, 0x03
 LOGIN_TEXT = b"InitiatorName=iqn.2003-01.org.test:i\0SessionType=Discovery\0AuthMethod=None\0"
@@ -75,14 +76,6 @@ def place() -> Iterator[Place]:
             yield Place(rig, tpg, neighbour)
     finally:
         rig.close()
-
-
-@pytest.fixture(autouse=True)
-def clean_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Breaking the protocol is no failure of our own."""
-    caplog.set_level(logging.WARNING)
-    yield
-    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def request(initiator: Initiator, opcode: int, *, immediate: bool) -> bytes:
