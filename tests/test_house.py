@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "isadmin.lio": {
         "isadmin.lio",
         "isadmin.config.model",
-        "isadmin.config.diff",
+        "isadmin.config.changes",
+        "isadmin.config.order",
         "isadmin.config.document",
         "isadmin.errors",
         "isadmin.userspace.control",

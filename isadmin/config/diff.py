@@ -13,9 +13,10 @@ them alone is none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
+from isadmin.config.changes import Change, Create, Delete, Plan, Set, deletable
 from isadmin.config.model import (
     CHAP_NAMES,
     DEFAULT_GROUP,
@@ -37,6 +38,7 @@ from isadmin.config.model import (
     parent_of,
     sort_key,
 )
+from isadmin.config.order import in_order
 from isadmin.config.spelling import respelled
 
 PAGE = 4096
@@ -78,75 +80,12 @@ SAID_BY_SILENCE = frozenset({"tag", "nullio"})
 """Fields that are in a file only if they are set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
-    """Make an object with all its values; a portal group stays off."""
-
-    key: Key
-    value: Object
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Delete an object below which nothing is left."""
-
-    key: Key
-    value: Object
-
-
-@dataclass(frozen=True, slots=True)
-class Set:
-    """Set one value: of a group ("attributes", "parameters", "alua", "chap", "discovery"), or, with group
-    "", of the object itself. "" clears a CHAP value, None a tag."""
-
-    key: Key
-    group: str
-    name: str
-    old: Value | None
-    new: Value | None
-
-    @property
-    def secret(self) -> bool:
-        return self.group in ("chap", "discovery") and self.name.endswith("password")
-
-
-Change = Create | Delete | Set
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be done, in order; `because` tells of each object that is made again why."""
-
-    changes: tuple[Change, ...]
-    because: Mapping[Key, str]
-    result: Flat
-
-    def __bool__(self) -> bool:
-        return bool(self.changes)
-
-    def keys(self) -> set[Key]:
-        """Every object that is touched."""
-        return {change.key for change in self.changes}
-
-
 class DanglingError(ValueError):
     """The result would refer to what it does not have; `problems` says which, one text each."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
-
-
-def verb(change: Change) -> str:
-    """The change in one word."""
-    if isinstance(change, Set):
-        if change.name == "enable" or change.name == "discovery_enable_auth":
-            return "enable" if change.new else "disable"
-        return "set"
-    mapping = change.key[0] == "mapped_lun"
-    if isinstance(change, Create):
-        return "map" if mapping else "create"
-    return "unmap" if mapping else "delete"
 
 
 def diff(now: Configuration, wanted: Configuration, *, prune: bool = True) -> Plan:
@@ -236,7 +175,7 @@ def exact(now: Flat, wanted: Flat) -> Plan:
             after = wanted.get(key)
             if after is None or not isinstance(after, Tpg) or not after.enable:
                 changes.append(Set(key, "", "enable", True, False))
-    changes += [Delete(key, now[key]) for key in sorted(gone, key=sort_key, reverse=True) if _deletable(key)]
+    changes += [Delete(key, now[key]) for key in sorted(gone, key=sort_key, reverse=True) if deletable(key)]
     on: list[Change] = []
     for key in sorted(wanted, key=sort_key):
         value = wanted[key]
@@ -262,10 +201,6 @@ def _regrouped(key: Key, lun: Lun, again: Mapping[Key, str], sets: list[Set]) ->
     if group is None or sets or ("port_group", *plugin_and_name, group) not in again:
         return None
     return Set(key, "", "alua_tg_pt_gp_name", DEFAULT_GROUP, group)
-
-
-def _deletable(key: Key) -> bool:
-    return not (key[0] == "port_group" and key[-1] == DEFAULT_GROUP)
 
 
 def dangling(flat: Flat) -> list[str]:
@@ -410,120 +345,3 @@ def _group_sets(key: Key, group: str, old: Mapping[str, Value], new: Mapping[str
     }
     for name, value in in_order(str(key[0]), group, old, others, new):
         yield Set(key, group, name, old.get(name), value)
-
-
-# Values that depend on each other
-
-_FIRST = (
-    "generate_node_acls",
-    "authentication",
-    "pi_prot_type",
-    "max_unmap_block_desc_count",
-    "max_unmap_lba_count",
-)
-_SUPPORTS = "alua_support_"
-
-
-def in_order(
-    kind: str, group: str, old: Mapping[str, Value], differing: Mapping[str, Value], new: Mapping[str, Value]
-) -> Iterator[tuple[str, Value]]:
-    """The values to set, in an order in which LIO takes them; some of them twice, or for the side effect of
-    another.
-
-    Kernel 6.1: generate_node_acls=1 also sets cache_dynamic_acls; authentication changes the parameter
-    AuthMethod; optimal_sectors is held against a limit that block_size divides; pi_prot_verify wants a
-    pi_prot_type; an access state wants to be supported, wants implicit changes to be allowed, and sets
-    alua_access_status.
-    """
-    if group == "alua":
-        yield from _alua_in_order(old, differing, new)
-        return
-    rest = dict(differing)
-    if kind == "storage_object" and group == "attributes":
-        yield from _sector_sizes(old, rest)
-        if "pi_prot_verify" in rest and rest.get("pi_prot_type") in (0, "0"):
-            yield "pi_prot_verify", rest.pop("pi_prot_verify")
-    for name in _FIRST:
-        if name in rest:
-            value = rest.pop(name)
-            yield name, value
-            if name == "generate_node_acls" and "cache_dynamic_acls" in new:
-                rest["cache_dynamic_acls"] = new["cache_dynamic_acls"]
-    for name in sorted(rest):
-        yield name, rest[name]
-
-
-def _sector_sizes(old: Mapping[str, Value], rest: dict[str, Value]) -> Iterator[tuple[str, Value]]:
-    """optimal_sectors is set while blocks are as small as they ever are here."""
-    if "optimal_sectors" not in rest:
-        return
-    sectors = rest.pop("optimal_sectors")
-    before = int(old.get("block_size", 512))
-    after = int(rest.pop("block_size", before))
-    if before <= after and not (before == after > 512 and int(sectors) > int(old.get("optimal_sectors", 0))):
-        yield "optimal_sectors", sectors
-        if before != after:
-            yield "block_size", after
-        return
-    smallest = 512 if before == after else after
-    yield "block_size", smallest
-    yield "optimal_sectors", sectors
-    if smallest != after:
-        yield "block_size", after
-
-
-def _alua_in_order(
-    old: Mapping[str, Value], differing: Mapping[str, Value], new: Mapping[str, Value]
-) -> Iterator[tuple[str, Value]]:
-    rest = dict(differing)
-    for name in sorted(rest):
-        if name.startswith(_SUPPORTS) and rest[name] not in (0, "0"):
-            yield name, rest.pop(name)
-    if "alua_access_state" in rest:
-        implicit = int(old.get("alua_access_type", 3)) & 1
-        wanted = int(new.get("alua_access_type", 3))
-        if not implicit:
-            yield "alua_access_type", wanted | 1
-            rest.pop("alua_access_type", None)
-            if wanted | 1 != wanted:
-                rest["alua_access_type"] = wanted
-        yield "alua_access_state", rest.pop("alua_access_state")
-        if "alua_access_status" in new:
-            rest["alua_access_status"] = new["alua_access_status"]
-    for name in sorted(rest):
-        yield name, rest[name]
-
-
-# Carried out on values
-
-
-def applied(now: Flat, changes: Iterable[Change]) -> Flat:
-    """What the changes make of a flat configuration: what LIO would, as far as values tell."""
-    flat = dict(now)
-    for change in changes:
-        if isinstance(change, Create):
-            assert change.key not in flat or not _deletable(change.key), change
-            flat[change.key] = change.value
-        elif isinstance(change, Delete):
-            del flat[change.key]
-            for key in [key for key in flat if parent_of(key) == change.key]:
-                assert not _deletable(key), key
-                del flat[key]
-        else:
-            flat[change.key] = _with(flat[change.key], change)
-    return flat
-
-
-def _with(value: Object, change: Set) -> Object:
-    if not change.group:
-        return replace(value, **{change.name: change.new})  # type: ignore[arg-type]
-    group = {**getattr(value, change.group)}
-    if change.group in ("chap", "discovery") and change.new in ("", None):
-        group.pop(change.name, None)
-    else:
-        assert change.new is not None
-        group[change.name] = change.new
-    value = replace(value, **{change.group: group})  # type: ignore[arg-type]
-    if isinstance(value, StorageObject) and change.name == "emulate_write_cache" and value.plugin == "fileio":
-        value = replace(value, write_back=change.new not in (0, "0"))
-    return value

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from isadmin.config import diff
-from isadmin.config.diff import Change, Create, Delete, Set
+from isadmin.config import order
+from isadmin.config.changes import Change, Create, Delete, Set, verb
 from isadmin.config.model import (
     DEFAULT_GROUP,
     FabricModule,
@@ -85,7 +85,7 @@ def carry_out(
             progress(number, len(listed))
         if keep_going and missing and _needs(change, missing):
             missing.add(change.key)
-            outcome.skipped.append(f"{diff.verb(change)} {name_of(change.key)}")
+            outcome.skipped.append(f"{verb(change)} {name_of(change.key)}")
             continue
         try:
             worker.do(change)
@@ -124,9 +124,9 @@ def _needs(change: Change, missing: set[Key]) -> bool:
 
 def _attempt(change: Change) -> str:
     if isinstance(change, Set):
-        what = f"set {change.name} of" if diff.verb(change) == "set" else diff.verb(change)
+        what = f"set {change.name} of" if verb(change) == "set" else verb(change)
         return f"Could not {what} {name_of(change.key)}"
-    return f"Could not {diff.verb(change)} {name_of(change.key)}"
+    return f"Could not {verb(change)} {name_of(change.key)}"
 
 
 def _explained(change: Change, error: Exception) -> IsadminError:
@@ -348,7 +348,7 @@ class _Worker:
 
             now = self._fresh[alike] = snapshot.alua_values(path)
         differing = {name: value for name, value in values.items() if str(now.get(name)) != str(value)}
-        for name, value in diff.in_order("port_group", "alua", now, differing, values):
+        for name, value in order.in_order("port_group", "alua", now, differing, values):
             files.write(f"{path}/{name}", str(value))
 
     def _set_values(
@@ -372,7 +372,7 @@ class _Worker:
         differing = {
             name: value for name, value in values.items() if now[name] != str(value) and name not in skip
         }
-        for name, value in diff.in_order(kind, group, now, differing, values):
+        for name, value in order.in_order(kind, group, now, differing, values):
             self._write_value(directory, name, value)
 
     def _write_value(self, directory: str, name: str, value: Value) -> None:

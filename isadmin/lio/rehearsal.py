@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from isadmin.config.diff import Set
+from isadmin.config.changes import Set
 from isadmin.config.model import (
     DEFAULT_GROUP,
     FabricModule,

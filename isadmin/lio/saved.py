@@ -10,7 +10,7 @@ from isadmin.lio.explain import attempting
 from isadmin.lio.host import Host
 
 if TYPE_CHECKING:
-    from isadmin.config.diff import Change
+    from isadmin.config.changes import Change
     from isadmin.lio.apply import Outcome, Progress
 
 Document = dict[str, Any]

@@ -31,7 +31,7 @@ from isadmin.config.model import sort_key
 from isadmin.errors import IsadminError
 
 if TYPE_CHECKING:
-    from isadmin.config.diff import Plan
+    from isadmin.config.changes import Plan
     from isadmin.config.model import Flat
     from isadmin.lio.host import Host
     from isadmin.shell.session import Session

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from isadmin.config import diff, document, generations, journal
-from isadmin.config.diff import Change, Create, Delete, Plan, Set
+from isadmin.config.changes import Change, Create, Delete, Plan, Set, verb
 from isadmin.config.model import (
     DEFAULT_GROUP,
     Flat,
@@ -62,7 +62,7 @@ def described(plan: Plan, paint: Paint, *, show_secrets: bool) -> list[str]:
     lines: list[str] = []
     last: Key | None = None
     for change in plan.changes:
-        word = diff.verb(change)
+        word = verb(change)
         color = COLORS.get(word, "red")
         name = name_of(change.key)
         if isinstance(change, Set):
@@ -96,7 +96,7 @@ def _holds_data(one: Object) -> bool:
 def _value_line(change: Set, *, show_secrets: bool) -> str:
     group = f"{change.group} " if change.group else ""
     if change.name == "enable":
-        return diff.verb(change)
+        return verb(change)
     old, new = (_shown(change, value, show_secrets=show_secrets) for value in (change.old, change.new))
     return f"{group}{change.name}: {old} -> {new}"
 
@@ -122,7 +122,7 @@ def as_json(plan: Plan, *, show_secrets: bool) -> list[dict[str, Any]]:
     """The changes in order, one object each."""
     found: list[dict[str, Any]] = []
     for change in plan.changes:
-        facts: dict[str, Any] = {"change": diff.verb(change), "object": name_of(change.key)}
+        facts: dict[str, Any] = {"change": verb(change), "object": name_of(change.key)}
         if isinstance(change, Set):
             hidden = change.secret and not show_secrets
             facts |= {
@@ -143,7 +143,7 @@ def ended_sessions(session: Session, changes: Iterable[Change]) -> list[str]:
     from isadmin.lio.sessions import all_sessions
 
     listed = list(changes)
-    off = {c.key[1:4] for c in listed if c.key[0] == "tpg" and diff.verb(c) in ("disable", "delete")}
+    off = {c.key[1:4] for c in listed if c.key[0] == "tpg" and verb(c) in ("disable", "delete")}
     acls = {c.key[1:5] for c in listed if isinstance(c, Delete) and c.key[0] == "node_acl"}
     luns = {c.key[1:4] for c in listed if isinstance(c, Delete) and c.key[0] == "lun"}
     mapped = {c.key[1:5] for c in listed if isinstance(c, Delete) and c.key[0] == "mapped_lun"}

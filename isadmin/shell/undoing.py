@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isadmin.config import diff, journal
-from isadmin.config.diff import Plan
+from isadmin.config.changes import Plan
 from isadmin.config.model import Flat, Key, Object, name_of
 from isadmin.errors import IsadminError
 from isadmin.shell import plans

@@ -9,19 +9,8 @@ import pytest
 from hypothesis import given, settings
 
 from isadmin.config import document
-from isadmin.config.diff import (
-    FROZEN,
-    Create,
-    DanglingError,
-    Delete,
-    Plan,
-    Set,
-    applied,
-    diff,
-    in_order,
-    not_had,
-    verb,
-)
+from isadmin.config.changes import Create, Delete, Plan, Set, applied, verb
+from isadmin.config.diff import FROZEN, DanglingError, diff, not_had
 from isadmin.config.model import (
     Configuration,
     Flat,
@@ -36,6 +25,7 @@ from isadmin.config.model import (
     parent_of,
     unflatten,
 )
+from isadmin.config.order import in_order
 from tests.config.values import bare, configurations
 
 IQN = "iqn.2003-01.org.test:t"

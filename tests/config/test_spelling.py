@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from isadmin.config.diff import Create, Set, diff
+from isadmin.config.changes import Create, Set
+from isadmin.config.diff import diff
 from isadmin.config.model import Configuration, MappedLun, NodeAcl, StorageObject, Target, Tpg, flatten
 from isadmin.config.model import Lun as ModelLun
 from isadmin.config.spelling import normalized, respelled

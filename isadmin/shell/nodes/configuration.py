@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import ClassVar
 
-    from isadmin.config.diff import Plan
+    from isadmin.config.changes import Plan
     from isadmin.config.model import Flat, Key
     from isadmin.config.shape import Document
 

@@ -12,7 +12,7 @@ import pytest
 
 from isadmin import __version__
 from isadmin.config import document, store
-from isadmin.config.diff import Change, applied, verb
+from isadmin.config.changes import Change, applied, verb
 from isadmin.config.model import flatten, name_of, unflatten
 from isadmin.errors import (
     IsadminError,
