@@ -469,7 +469,8 @@ class ConfigurationCommands(SavingCommands):
 
         What has been deleted is made again; the contents of a deleted ramdisk stay lost. Nothing is
         undone if the objects concerned were changed since by other means, unless `--force` is
-        given.
+        given. Changes can be taken back until the machine is booted again; what is saved, longer
+        (see `history`).
 
         PARAMETERS
         ==========
