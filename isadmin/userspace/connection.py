@@ -26,7 +26,7 @@ from isadmin.userspace.sessions import ActiveSession
 
 if TYPE_CHECKING:
     from isadmin.userspace.fullfeature import FullFeature
-    from isadmin.userspace.portals import Listener
+    from isadmin.userspace.portals import Listener, SocketName
     from isadmin.userspace.server import Server
 
 T = TypeVar("T")
@@ -57,14 +57,13 @@ class Connection:
         "header_digest",
         "heard",
         "listener",
-        "local_host",
         "login_ticks",
         "machine",
         "max_recv",
         "more",
         "out_bytes",
-        "peer",
         "peer_host",
+        "peer_port",
         "reading",
         "rx_octets",
         "server",
@@ -74,13 +73,11 @@ class Connection:
         "tx_octets",
     )
 
-    def __init__(self, server: Server, sock: socket.socket, listener: Listener) -> None:
+    def __init__(self, server: Server, sock: socket.socket, name: SocketName, listener: Listener) -> None:
         self.server = server
         self.sock = sock
         self.listener = listener
-        self.peer_host, peer_port = _host(sock.getpeername()), sock.getpeername()[1]
-        self.peer = _joined(self.peer_host, peer_port)
-        self.local_host = _host(sock.getsockname())
+        self.peer_host, self.peer_port = _host(name), name[1]
         self.machine: LoginMachine | None = LoginMachine(server.host.authority(self))
         self.active: ActiveSession | None = None
         self.full: FullFeature | None = None
@@ -117,9 +114,13 @@ class Connection:
         self._watched = 0
         self._stalled_ticks = 0
 
+    @property
+    def peer(self) -> str:
+        """The initiator's end, for the log."""
+        return _joined(self.peer_host, self.peer_port)
+
     def start(self) -> None:
         self.sock.setblocking(False)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._watch(INPUT)
 
     def _watch(self, events: int) -> None:
@@ -519,11 +520,10 @@ class Connection:
     def reachable(self, address: str, port: int) -> str | None:
         """address:port of a portal as this initiator can reach it: a wildcard stands for the address at which
         it found us. None where a wildcard of the other family says nothing to it."""
-        if address == "0.0.0.0":  # noqa: S104
-            return _joined(self.local_host, port) if ":" not in self.local_host else None
-        if address == "::":
-            return _joined(self.local_host, port)
-        return _joined(address, port)
+        if address not in ("0.0.0.0", "::"):  # noqa: S104
+            return _joined(address, port)
+        here = _host(self.sock.getsockname())
+        return None if ":" in here and address != "::" else _joined(here, port)
 
     def tick(self) -> None:
         """One limits.TICK has passed."""
@@ -548,7 +548,7 @@ class Connection:
         self.full.tick()
 
 
-def _host(name: tuple[str, int] | tuple[str, int, int, int]) -> str:
+def _host(name: SocketName) -> str:
     """A socket name's address; an IPv4 one also where an IPv6 socket met it."""
     host = name[0]
     return host[7:] if host.startswith("::ffff:") and "." in host else host

@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import socket
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeAlias
 
-from isadmin.userspace.model import Portal
+from isadmin.userspace.loop import INPUT, EventLoop
+from isadmin.userspace.model import Portal, Target
+
+log = logging.getLogger("isadmin.userspace")
 
 IP_FREEBIND = 15
 IPV6_FREEBIND = 78
 """Linux's socket options (linux/in.h, linux/in6.h), which the socket module does not name."""
-BACKLOG = 256
+BACKLOG = 4096
+"""Connections that wait to be accepted, as many as Linux allows by itself: after a restart all initiators
+come at once, and one that is turned away waits for a second or longer."""
+PAUSE = 0.2
+"""Seconds to wait when there are no descriptors left."""
 
+SocketName: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -44,7 +54,7 @@ class Listener:
     def __init__(self, address: Address, port: int) -> None:
         self.address = address
         self.port = port
-        self.portals: list[Portal] = []
+        self.portals: dict[Target, Portal] = {}
         self.listening = False
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         try:
@@ -67,6 +77,8 @@ def _bound(family: socket.AddressFamily, address: Address, port: int) -> socket.
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Every connection inherits it.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host = str(address)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address.is_unspecified else 1)
@@ -84,17 +96,14 @@ def _bound(family: socket.AddressFamily, address: Address, port: int) -> socket.
 
 
 class Portals:
-    """All listeners. `accepted` is called with each new connection's socket and its listener."""
+    """All listeners. `accepted` is called with each new connection's socket, its peer's socket name and its
+    listener."""
 
     def __init__(
-        self,
-        accepted: Callable[[socket.socket, Listener], None],
-        add_reader: Callable[..., None],
-        remove_reader: Callable[[int], object],
+        self, accepted: Callable[[socket.socket, SocketName, Listener], None], loop: EventLoop
     ) -> None:
         self._accepted = accepted
-        self._add_reader = add_reader
-        self._remove_reader = remove_reader
+        self._loop = loop
         self._listeners: list[Listener] = []
         self.listening = False
 
@@ -109,7 +118,7 @@ class Portals:
             if listener.port != portal.port:
                 continue
             if listener.address == address:
-                if any(other.tpg.target is portal.tpg.target for other in listener.portals):
+                if portal.tpg.target in listener.portals:
                     raise OSError(errno.EINVAL, "this target has the portal already", portal.dirname)
                 shared = listener
             elif portal.port and collide(address, listener.address):
@@ -124,13 +133,13 @@ class Portals:
                     self._listeners.remove(shared)
                     shared.sock.close()
                     raise OSError(errno.EINVAL, f"cannot listen: {error.strerror}", portal.dirname) from error
-        shared.portals.append(portal)
+        shared.portals[portal.tpg.target] = portal
 
     def close(self, portal: Portal) -> Listener | None:
         """Forget a portal. Its listener, when that was the last one there."""
         for listener in self._listeners:
-            if portal in listener.portals:
-                listener.portals.remove(portal)
+            if listener.portals.get(portal.tpg.target) is portal:
+                del listener.portals[portal.tpg.target]
                 if listener.portals:
                     return None
                 self._listeners.remove(listener)
@@ -160,21 +169,30 @@ class Portals:
     def _listen(self, listener: Listener) -> None:
         listener.sock.listen(BACKLOG)
         listener.listening = True
-        self._add_reader(listener.sock.fileno(), self._accept, listener)
+        self._watch(listener)
+
+    def _watch(self, listener: Listener) -> None:
+        if listener.listening:
+            self._loop.watch(listener.sock.fileno(), INPUT, partial(self._accept, listener))
 
     def _shut(self, listener: Listener) -> None:
         if listener.listening:
             listener.listening = False
-            self._remove_reader(listener.sock.fileno())
+            self._loop.unwatch(listener.sock.fileno())
         listener.sock.close()
 
     def _accept(self, listener: Listener) -> None:
-        for _ in range(BACKLOG):
-            try:
-                sock, _ = listener.sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError:
-                # No descriptors or no memory: those that wait stay in the backlog until the next wake-up.
-                return
-            self._accepted(sock, listener)
+        """Take one connection; if more wait, the next look at the descriptors finds them, along with what
+        those say that were taken before."""
+        try:
+            sock, name = listener.sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            # No descriptors or no memory: who waits stays in the backlog until there are.
+            where = f"{listener.address}:{listener.port}"
+            log.warning("cannot take connections at %s: %s", where, error.strerror)
+            self._loop.unwatch(listener.sock.fileno())
+            self._loop.call_later(PAUSE, self._watch, listener)
+            return
+        self._accepted(sock, name, listener)

@@ -19,7 +19,7 @@ from isadmin.userspace.loop import EventLoop
 if TYPE_CHECKING:
     from isadmin.userspace.commands import Task
     from isadmin.userspace.fullfeature import FullFeature
-    from isadmin.userspace.portals import Listener
+    from isadmin.userspace.portals import Listener, SocketName
     from isadmin.userspace.scsi.command import Command
     from isadmin.userspace.scsi.gate import Gate
 
@@ -71,9 +71,9 @@ class Server:
         self._dirty: set[Connection] = set()
         self._idle_calls: list[tuple[Gate, Callable[[], None]]] = []
 
-    def accept(self, sock: socket.socket, listener: Listener) -> None:
-        """Take over a new connection's socket."""
-        connection = Connection(self, sock, listener)
+    def accept(self, sock: socket.socket, name: SocketName, listener: Listener) -> None:
+        """Take over a new connection's socket; `name` is its peer's."""
+        connection = Connection(self, sock, name, listener)
         self.connections.add(connection)
         connection.start()
         if self._ticker is None:

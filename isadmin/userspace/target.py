@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from isadmin.userspace import alua_metadata, limits
 from isadmin.userspace.connection import Connection
@@ -23,7 +24,7 @@ from isadmin.userspace.iscsi.chap import ChallengeLedger, ChapSecrets
 from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.errors import LoginError
 from isadmin.userspace.iscsi.keys import KEYS, Kind, OurSide
-from isadmin.userspace.iscsi.login import Grant, Identity, LoginMachine
+from isadmin.userspace.iscsi.login import Grant, Identity, LoginMachine, introduction
 from isadmin.userspace.iscsi.session import Session
 from isadmin.userspace.iscsi.text import TargetRecord
 from isadmin.userspace.loop import EventLoop, running
@@ -53,8 +54,14 @@ LOGOUT_SECONDS = 3
 """How long stop() waits for initiators to log out."""
 DISCOVERY_WINDOW = 16
 DEFAULT_DEPTH = 64
+MAX_SESSIONS = 0xFFFF
+"""A TSIH has 16 bits, and 0 is none (section 6.3.1)."""
 MAX_CUT_OFF = 4096
 """Initiator ports remembered as cut off."""
+
+
+_Port: TypeAlias = tuple[str, bytes, Tpg]
+"""An I_T nexus: initiator name and ISID at a target portal group. It has one session (section 4.4.3.1)."""
 
 
 class Target:
@@ -67,10 +74,12 @@ class Target:
         self.loop = loop if loop is not None else running()
         self.challenges = ChallengeLedger()
         self.server = Server(self, self.loop)
-        self.portals = Portals(self.server.accept, self.loop.add_reader, self.loop.remove_reader)
+        self.portals = Portals(self.server.accept, self.loop)
         self.dbroot = Path("/var/target")
         self._clock = clock if clock is not None else _since(time.monotonic())
-        self._sessions: list[ActiveSession] = []
+        self._sessions: dict[int, ActiveSession] = {}
+        """By TSIH; the oldest first."""
+        self._by_port: dict[_Port, ActiveSession] = {}
         self._next_tsih = 1
         self._next_sid = 1
         self._lun_counters: dict[Lun, Counters] = {}
@@ -78,7 +87,9 @@ class Target:
         self._login_counters: dict[TargetNode, LoginCounters] = {}
         self._values: dict[Tpg, OurSide] = {}
         """What param/* says to a login, worked out once."""
-        self._cut_off: set[tuple[str, bytes, Tpg]] = set()
+        self._grants: dict[tuple[Tpg, NodeAcl | None], Grant] = {}
+        """What a login is granted, worked out once; None: without an ACL."""
+        self._cut_off: set[_Port] = set()
         """Initiator ports whose session ended without a logout: the next one hears I_T NEXUS LOSS."""
 
     # Life
@@ -154,7 +165,7 @@ class Target:
     def close_unit(self, device: Device) -> None:
         unit = device.unit
         assert isinstance(unit, LogicalUnit)
-        for active in self._sessions:
+        for active in self._sessions.values():
             for number in [n for n, path in active.nexus.paths.items() if path.unit is unit]:
                 active.nexus.remove(number)
             active.refresh_paths()
@@ -201,14 +212,19 @@ class Target:
     # Groups, LUNs, ACLs
 
     def _of(self, tpg: Tpg) -> list[ActiveSession]:
-        return [active for active in self._sessions if active.tpg is tpg]
+        return [active for active in self._sessions.values() if active.tpg is tpg]
 
     def _end(self, active: ActiveSession, reason: str) -> None:
         for connection in list(active.session.connections.values()):
             connection.close(reason)
 
-    def tpg_changed(self, tpg: Tpg) -> None:
+    def _forget(self, tpg: Tpg) -> None:
+        """What was worked out for logins to a group no longer holds."""
         self._values.pop(tpg, None)
+        self._grants.clear()
+
+    def tpg_changed(self, tpg: Tpg) -> None:
+        self._forget(tpg)
         for active in self._of(tpg):
             if not tpg.enabled:
                 self._end(active, "the target portal group is disabled")
@@ -216,7 +232,7 @@ class Target:
                 self._map(active)
 
     def tpg_removed(self, tpg: Tpg) -> None:
-        self._values.pop(tpg, None)
+        self._forget(tpg)
         for active in self._of(tpg):
             self._end(active, "the target portal group is gone")
 
@@ -241,11 +257,13 @@ class Target:
 
     def acl_changed(self, acl: NodeAcl) -> None:
         """A new command window is agreed at login only: LIO ends the sessions that have another one."""
+        self._grants.pop((acl.tpg, acl), None)
         for active in self._of(acl.tpg):
             if active.acl is acl and active.session.window != max(1, acl.cmdsn_depth):
                 self._end(active, "cmdsn_depth has changed")
 
     def acl_removed(self, acl: NodeAcl) -> None:
+        self._grants.pop((acl.tpg, acl), None)
         for active in self._of(acl.tpg):
             if active.acl is acl:
                 self._end(active, "the ACL is gone")
@@ -290,13 +308,13 @@ class Target:
 
     def active_sessions(self) -> Sequence[ActiveSession]:
         """All that are logged in, the oldest first."""
-        return self._sessions
+        return list(self._sessions.values())
 
     def sessions(self, tpg: Tpg) -> Sequence[SessionFacts]:
         return [active.facts() for active in self._of(tpg)]
 
     def session(self, acl: NodeAcl) -> SessionFacts | None:
-        latest = next((active for active in reversed(self._sessions) if active.acl is acl), None)
+        latest = next((active for active in reversed(self._sessions.values()) if active.acl is acl), None)
         return None if latest is None else latest.facts()
 
     def _counters(self, mapped: MappedLun) -> Counters:
@@ -326,10 +344,8 @@ class Target:
         target = fabric.targets.get(name) if fabric is not None else None
         if target is None:
             return None, None
-        for portal in listener.portals:
-            if portal.tpg.target is target:
-                return target, portal.tpg
-        return target, None
+        portal = listener.portals.get(target)
+        return target, None if portal is None else portal.tpg
 
     def authority(self, connection: Connection) -> PortalAuthority:
         return PortalAuthority(self, connection)
@@ -348,24 +364,27 @@ class Target:
         acl = tpg.acls.get(identity.initiator)
         if acl is None and not tpg.attrib.get("generate_node_acls", 0):
             raise LoginError(LoginStatus.AUTHORIZATION_FAILURE, "no ACL for this initiator")
-        required = tpg.attrib.get("authentication", 1) > 0
-        if acl is not None and acl.attrib.get("authentication", -1) >= 0:
-            required = acl.attrib["authentication"] > 0
-        inherited = None
+        grant = self._grants.get((tpg, acl))
+        if grant is None:
+            grant = self._grants[tpg, acl] = self._granted(tpg, acl)
         if identity.tsih:
             active = self._session(identity, tpg)
             if active is None:
                 raise LoginError(LoginStatus.SESSION_DOES_NOT_EXIST, f"no session {identity.tsih}")
-            inherited = active.session.parameters
+            grant = grant._replace(inherited=active.session.parameters)
+        return grant
+
+    def _granted(self, tpg: Tpg, acl: NodeAcl | None) -> Grant:
+        required = tpg.attrib.get("authentication", 1) > 0
+        if acl is not None and acl.attrib.get("authentication", -1) >= 0:
+            required = acl.attrib["authentication"] > 0
         methods = tuple(method.strip() for method in tpg.param.get("AuthMethod", "CHAP,None").split(","))
         return Grant(
-            tpgt=tpg.tag,
+            introduction=introduction(tpg.tag, tpg.param.get("TargetAlias", "")),
             values=self._values_of(tpg),
             auth_required=required,
             methods=methods if required else (*methods, "None"),
             secrets=_secrets(acl.auth if acl is not None else tpg.auth),
-            target_alias=tpg.param.get("TargetAlias", ""),
-            inherited=inherited,
         )
 
     def _values_of(self, tpg: Tpg) -> OurSide:
@@ -381,20 +400,13 @@ class Target:
         required = fabric is not None and fabric.enforce_discovery_auth
         secrets = _secrets(fabric.discovery_auth) if fabric is not None else ()
         if not secrets and not required:
-            acls = [portal.tpg.acls.get(identity.initiator) for portal in listener.portals]
+            acls = [portal.tpg.acls.get(identity.initiator) for portal in listener.portals.values()]
             secrets = tuple(dict.fromkeys(s for acl in acls if acl is not None for s in _secrets(acl.auth)))
-        return Grant(tpgt=0, values=_DISCOVERY_SIDE, auth_required=required, secrets=secrets)
+        return Grant(introduction=b"", values=_DISCOVERY_SIDE, auth_required=required, secrets=secrets)
 
     def _session(self, identity: Identity, tpg: Tpg) -> ActiveSession | None:
-        for active in self._of(tpg):
-            session = active.session
-            if (session.initiator, session.isid, session.tsih) == (
-                identity.initiator,
-                identity.isid,
-                identity.tsih,
-            ):
-                return active
-        return None
+        active = self._by_port.get((identity.initiator, identity.isid, tpg))
+        return active if active is not None and active.session.tsih == identity.tsih else None
 
     def establish(self, connection: Connection, machine: LoginMachine) -> int:
         identity, parameters = machine.identity, machine.parameters
@@ -410,17 +422,18 @@ class Target:
         if identity.tsih:
             connection.active = self._join(connection, identity, tpg)
             return identity.tsih
-        for active in self._of(tpg):
-            if (active.session.initiator, active.session.isid) == (identity.initiator, identity.isid):
-                # Session reinstatement (section 6.3.5): the initiator has given the old one up.
-                active.logged_out = True
-                self._end(active, "the initiator logged in anew")
+        port = (identity.initiator, identity.isid, tpg)
+        old = self._by_port.get(port)
+        if old is not None:
+            # Session reinstatement (section 6.3.5): the initiator has given the old one up.
+            old.logged_out = True
+            self._end(old, "the initiator logged in anew")
         acl = tpg.acls.get(identity.initiator)
         if acl is None and not tpg.attrib.get("generate_node_acls", 0):
             raise LoginError(LoginStatus.AUTHORIZATION_FAILURE, "no ACL for this initiator")
         connection.active = active = self._new_session(machine, tpg, acl)
         self._map(active)
-        self._sessions.append(active)
+        self._sessions[active.session.tsih] = self._by_port[port] = active
         self.login_counters(tpg.target).accepts += 1
         return active.session.tsih
 
@@ -474,11 +487,12 @@ class Target:
         return ActiveSession(session, nexus, tpg, acl, parameters.max_recv_data_segment_length)
 
     def _new_tsih(self) -> int:
-        used = {active.session.tsih for active in self._sessions}
+        if len(self._sessions) >= MAX_SESSIONS:
+            raise LoginError(LoginStatus.OUT_OF_RESOURCES, "there are no session identifiers left")
         while True:
             tsih = self._next_tsih
-            self._next_tsih = tsih % 0xFFFF + 1
-            if tsih not in used:
+            self._next_tsih = tsih % MAX_SESSIONS + 1
+            if tsih not in self._sessions:
                 return tsih
 
     # server.Host: connections
@@ -517,12 +531,11 @@ class Target:
             return
         active.nexus.close()
         active.refresh_paths()
-        if active not in self._sessions:
-            return
-        self._sessions.remove(active)
         tpg = active.tpg
         if tpg is None:
             return
+        port = (session.initiator, session.isid, tpg)
+        del self._sessions[session.tsih], self._by_port[port]
         counters = self.login_counters(tpg.target)
         if active.logged_out:
             counters.normal_logouts += 1
@@ -531,7 +544,7 @@ class Target:
             counters.cxn_errors += 1
             counters.last_session_fail_name = session.initiator
             if len(self._cut_off) < MAX_CUT_OFF:
-                self._cut_off.add((session.initiator, session.isid, tpg))
+                self._cut_off.add(port)
 
     def send_targets(self, connection: Connection, initiator: str, name: str) -> list[TargetRecord]:
         listener = connection.listener
@@ -539,8 +552,9 @@ class Target:
         if fabric is None:
             return []
         records = []
-        for target in fabric.targets.values():
-            if name and target.name != name:
+        named = (fabric.targets.get(name),) if name else fabric.targets.values()
+        for target in named:
+            if target is None:
                 continue
             addresses: list[tuple[str, int]] = []
             for tpg in target.tpgs.values():
@@ -591,7 +605,8 @@ def _since(start: float) -> Callable[[], float]:
 
 
 def _fabric(listener: Listener) -> Fabric | None:
-    return listener.portals[0].tpg.target.fabric if listener.portals else None
+    target = next(iter(listener.portals), None)
+    return None if target is None else target.fabric
 
 
 def _hidden(tpg: Tpg, initiator: str) -> bool:

@@ -127,7 +127,7 @@ class Rig:
         self.call(lambda: self.target.open_portal(portal))
         tpg.portals[portal.dirname] = portal
         for listener in self.target.portals:
-            if portal in listener.portals:
+            if portal in listener.portals.values():
                 portal.port = listener.port = listener.bound_port
         return portal
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import itertools
+import logging
 import socket
+import time
 
 import pytest
 
 from isadmin.userspace import model
-from isadmin.userspace.portals import collide, parse
+from isadmin.userspace.portals import PAUSE, collide, parse
 from tests.initiator import Initiator
 from tests.userspace.rig import IQN, Rig
 
@@ -132,3 +135,31 @@ def test_the_ipv6_wildcard_takes_both_families(rig: Rig) -> None:
 )
 def test_wildcards(a: str, b: str, conflict: bool) -> None:
     assert collide(parse(a), parse(b)) is conflict
+
+
+def test_connections_that_there_is_no_room_for_are_taken_later(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No descriptors left: the target does not turn in circles, and goes on when there are some again."""
+    tpg = rig.tpg()
+    portal = rig.portal(tpg)
+    rig.listen()
+    refused: list[float] = []
+
+    def refuse(self: socket.socket) -> None:
+        refused.append(time.monotonic())
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with caplog.at_level(logging.WARNING, "isadmin.userspace"):
+        with monkeypatch.context() as patched:
+            patched.setattr(socket.socket, "accept", refuse)
+            with socket.create_connection((portal.address, portal.port)):
+                while len(refused) < 3:
+                    time.sleep(0.01)
+        with Initiator((portal.address, portal.port), target=IQN) as initiator:
+            assert initiator.nop(b"x").data == b"x"
+    assert all(later - earlier >= PAUSE / 2 for earlier, later in itertools.pairwise(refused))
+    assert {record.getMessage() for record in caplog.records} == {
+        f"cannot take connections at 127.0.0.1:{portal.port}: Too many open files"
+    }
+    caplog.clear()

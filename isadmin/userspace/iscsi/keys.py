@@ -10,19 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, Flag, auto
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.errors import LoginError
-from isadmin.userspace.iscsi.text import parse_number
+from isadmin.userspace.iscsi.text import Pairs, format_pairs, parse_number
 
 NOT_UNDERSTOOD = "NotUnderstood"
 REJECT = "Reject"
 IRRELEVANT = "Irrelevant"
 _NO_VALUES = frozenset((NOT_UNDERSTOOD, IRRELEVANT, REJECT))
 
-MAX_ANSWERS = 256
-"""Answers that OurSide remembers."""
+MAX_REMEMBERED = 64
+"""Outcomes that OurSide remembers: initiators of one make all say the same."""
+MAX_REMEMBERED_TEXT = 2048
+"""Characters of what led to one of them."""
 
 
 class Kind(Enum):
@@ -151,6 +153,8 @@ class Parameters:
     error_recovery_level: int = 0
 
 
+DEFAULTS = Parameters()
+
 _ATTRIBUTE = {
     "MaxRecvDataSegmentLength": "max_xmit_data_segment_length",
     "HeaderDigest": "header_digest",
@@ -193,23 +197,41 @@ Answer: TypeAlias = tuple[str | None, int | None]
 """The text that goes back, if any, and the result for Parameters, if any."""
 
 
+class Outcome(NamedTuple):
+    """What comes of the keys that a login begins with."""
+
+    answers: bytes
+    """As they go on the wire."""
+    results: dict[str, Any]
+    """By attribute of Parameters."""
+    seen: frozenset[str]
+    declared: bool
+    """Whether `answers` has our declarations."""
+
+
 class OurSide:
-    """Our side of negotiations: our value texts by key (a TPG's param/*), read once, and the answers to what
-    initiators offer, worked out once each. A key that is missing or unusable counts as its default."""
+    """Our side of negotiations: our value texts by key (a TPG's param/*). A key that is missing or unusable
+    counts as its default.
+
+    `outcomes` is the negotiators' memory: what the first keys of a login came to, by those keys and whether
+    it is a discovery session. Nothing else decides about it, so that the next login that begins with the same
+    keys need not negotiate them anew."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
-        self._answers: dict[tuple[str, str], Answer] = {}
+        self.outcomes: dict[tuple[Pairs, bool], Outcome] = {}
         self.max_recv_data_segment_length = self._number("MaxRecvDataSegmentLength")
 
     def answer(self, key: Key, value: str) -> Answer:
         """What comes of an initiator's value, whatever else was said before."""
-        found = self._answers.get((key.name, value))
-        if found is None:
-            if len(self._answers) >= MAX_ANSWERS:
-                self._answers.clear()
-            found = self._answers[key.name, value] = _ANSWER[key.kind](self, key, value)
-        return found
+        return _ANSWER[key.kind](self, key, value)
+
+    def remember(self, pairs: Pairs, *, discovery: bool, outcome: Outcome) -> None:
+        """Keep what `pairs` came to, unless they are too long to be kept."""
+        if sum(len(key) + len(value) for key, value in pairs) <= MAX_REMEMBERED_TEXT:
+            if len(self.outcomes) >= MAX_REMEMBERED:
+                self.outcomes.clear()
+            self.outcomes[pairs, discovery] = outcome
 
     def _text(self, name: str) -> str:
         return self._values.get(name, "").strip() or KEYS[name].default
@@ -277,42 +299,57 @@ _ANSWER: dict[Kind, Callable[[OurSide, Key, str], Answer]] = {
 class Negotiator:
     """One connection's negotiation of operational keys, as the responder.
 
-    discovery: whether keys of normal sessions are irrelevant. leading: whether this is the session's first
-    connection; on a later one `inherited` holds the session's results.
+    discovery: whether keys of normal sessions are irrelevant. inherited: the results of the session that this
+    connection joins; None on a session's first (leading) one.
     """
 
-    def __init__(
-        self,
-        ours: OurSide,
-        *,
-        discovery: bool,
-        leading: bool = True,
-        inherited: Parameters | None = None,
-    ) -> None:
+    def __init__(self, ours: OurSide, *, discovery: bool, inherited: Parameters | None = None) -> None:
         self._ours = ours
         self._discovery = discovery
-        self._leading = leading
+        self._leading = inherited is None
         self._seen: set[str] = set()
-        self.parameters = Parameters()
+        self._declared = False
+        self._results: dict[str, Any] = {"max_recv_data_segment_length": ours.max_recv_data_segment_length}
         if inherited is not None:
             for name, attribute in _ATTRIBUTE.items():
                 if KEYS[name].leading:
-                    setattr(self.parameters, attribute, getattr(inherited, attribute))
-        self.parameters.max_recv_data_segment_length = ours.max_recv_data_segment_length
-        self._declared = False
+                    self._results[attribute] = getattr(inherited, attribute)
 
-    def declarations(self) -> list[tuple[str, str]]:
+    def declarations(self) -> bytes:
         """What we declare of ourselves, once: the first call has it, later ones are empty."""
         if self._declared:
-            return []
+            return b""
         self._declared = True
-        return [("MaxRecvDataSegmentLength", str(self.parameters.max_recv_data_segment_length))]
+        return format_pairs([("MaxRecvDataSegmentLength", str(self._ours.max_recv_data_segment_length))])
 
-    def receive(self, name: str, value: str) -> str | None:
-        """Our answer to one key of the initiator, None where a declaration needs none.
+    def receive(self, pairs: Pairs) -> bytes:
+        """Our answers to keys of the initiator that come together, with our declarations once it has made
+        its own. LoginError(INITIATOR_ERROR) for a key sent twice, or by the wrong side."""
+        if self._seen or self._declared or not self._leading:
+            return self._negotiate(pairs)
+        outcome = self._ours.outcomes.get((pairs, self._discovery))
+        if outcome is None:
+            answers = self._negotiate(pairs)
+            outcome = Outcome(answers, self._results.copy(), frozenset(self._seen), self._declared)
+            self._ours.remember(pairs, discovery=self._discovery, outcome=outcome)
+            return answers
+        self._results, self._seen = outcome.results.copy(), set(outcome.seen)
+        self._declared = outcome.declared
+        return outcome.answers
 
-        LoginError(INITIATOR_ERROR) for a key sent twice, or by the wrong side.
-        """
+    def _negotiate(self, pairs: Pairs) -> bytes:
+        said: list[bytes] = []
+        for key, value in pairs:
+            answer = self.answer(key, value)
+            if answer is not None:
+                said.append(format_pairs([(key, answer)]))
+            if key == "MaxRecvDataSegmentLength":
+                said.append(self.declarations())
+        return b"".join(said)
+
+    def answer(self, name: str, value: str) -> str | None:
+        """Our answer to one key of the initiator, None where a declaration needs none. LoginError as from
+        `receive`."""
         key = KEYS.get(name)
         if key is None:
             return NOT_UNDERSTOOD
@@ -330,11 +367,11 @@ class Negotiator:
         if attribute is not None and result is not None:
             if name == "FirstBurstLength":
                 # Section 13.14: it must not exceed MaxBurstLength.
-                result = min(result, self.parameters.max_burst_length)
+                result = min(result, self._results.get("max_burst_length", DEFAULTS.max_burst_length))
                 answer = str(result)
-            setattr(self.parameters, attribute, result)
+            self._results[attribute] = result
         return answer
 
     def finish(self) -> Parameters:
         """The results."""
-        return self.parameters
+        return Parameters(**self._results)

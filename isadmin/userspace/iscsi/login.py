@@ -8,7 +8,8 @@ Authority.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from isadmin.userspace.iscsi.chap import ChallengeLedger, Chap, ChapSecrets
@@ -16,7 +17,7 @@ from isadmin.userspace.iscsi.codes import LoginStatus, Stage
 from isadmin.userspace.iscsi.errors import LoginError, ProtocolError
 from isadmin.userspace.iscsi.keys import Negotiator, OurSide, Parameters
 from isadmin.userspace.iscsi.pdu import LoginRequest, LoginResponse
-from isadmin.userspace.iscsi.text import MAX_TEXT, format_pairs, parse_pairs
+from isadmin.userspace.iscsi.text import MAX_TEXT, Pairs, format_pairs, parse_pairs
 
 TRANSITS: dict[tuple[Stage, Stage | None], Stage] = {
     (Stage.SECURITY, None): Stage.SECURITY,
@@ -35,6 +36,48 @@ MAX_NAME = 223
 _STAGES = {int(stage): stage for stage in Stage}
 _CHAP_KEYS = frozenset(("CHAP_A", "CHAP_I", "CHAP_C", "CHAP_N", "CHAP_R"))
 _IDENTITY_KEYS = frozenset(("InitiatorName", "InitiatorAlias", "TargetName", "SessionType"))
+LOGIN_KEYS = _CHAP_KEYS | _IDENTITY_KEYS | {"AuthMethod"}
+
+MAX_REMEMBERED_TEXT = 2048
+"""Bytes of a text whose meaning is remembered."""
+
+
+class Said(NamedTuple):
+    """The keys of one text, by what they are about."""
+
+    identity: dict[str, str]
+    method: str | None
+    """AuthMethod."""
+    chap: dict[str, str]
+    operational: Pairs
+    """All others."""
+
+
+def _said_by(text: bytes) -> Said:
+    known: dict[str, str] = {}
+    operational = []
+    for key, value in parse_pairs(text):
+        if key not in LOGIN_KEYS:
+            operational.append((key, value))
+        elif key in known:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, f"{key} was sent twice")
+        else:
+            known[key] = value
+    identity = {key: value for key, value in known.items() if key in _IDENTITY_KEYS}
+    chap = {key: value for key, value in known.items() if key in _CHAP_KEYS}
+    return Said(identity, known.get("AuthMethod"), chap, tuple(operational))
+
+
+_remembered = lru_cache(128)(_said_by)
+
+
+def said_by(text: bytes) -> Said:
+    """What a whole text says (do not change it). ProtocolError when it is not key=value, LoginError for a key
+    sent twice (operational ones are the Negotiator's). Initiators of one make all say the same, so most texts
+    need no second look; what proves an identity is never kept."""
+    if len(text) > MAX_REMEMBERED_TEXT or b"CHAP_" in text:
+        return _said_by(text)
+    return _remembered(text)
 
 
 class Identity(NamedTuple):
@@ -52,8 +95,8 @@ class Identity(NamedTuple):
 class Grant(NamedTuple):
     """What the Authority says about an Identity that it does not refuse."""
 
-    tpgt: int
-    """Target portal group tag; unused in discovery."""
+    introduction: bytes
+    """TargetPortalGroupTag and TargetAlias as they go on the wire; unused in discovery."""
     values: OurSide
     """Our side's operational keys (param/*)."""
     auth_required: bool
@@ -62,9 +105,13 @@ class Grant(NamedTuple):
     """The AuthMethods that we have."""
     secrets: tuple[ChapSecrets, ...] = ()
     """What CHAP accepts."""
-    target_alias: str = ""
     inherited: Parameters | None = None
     """The session's parameters when this connection joins one."""
+
+
+def introduction(tpgt: int, alias: str) -> bytes:
+    """What a portal group tells of itself in its first answer (RFC 7143 sections 13.6, 13.9)."""
+    return format_pairs([("TargetPortalGroupTag", str(tpgt)), *([("TargetAlias", alias)] if alias else [])])
 
 
 class Authority(Protocol):
@@ -105,13 +152,13 @@ class LoginMachine:
     """InitiatorName as given, for reports on failed logins."""
     _first: LoginRequest | None = None
     _stage: Stage = Stage.SECURITY
-    _text: bytearray = field(default_factory=bytearray)
+    _text: bytes = b""
+    """What continued requests have said so far."""
     _requests: int = 0
     _grant: Grant | None = None
     _negotiator: Negotiator | None = None
     _method: str = ""
     _chap: Chap | None = None
-    _told_group: bool = False
 
     def receive(self, request: LoginRequest) -> LoginResponse:
         """The response to one request. Never raises: what is wrong becomes a failure response."""
@@ -163,30 +210,32 @@ class LoginMachine:
         if self.done or self.failed is not None:
             raise LoginError(LoginStatus.INVALID_DURING_LOGIN, "a login request after the login")
         self._check_header(request)
-        self._text += request.data
-        if len(self._text) > MAX_TEXT:
+        text = self._text + request.data
+        if len(text) > MAX_TEXT:
             raise LoginError(LoginStatus.INITIATOR_ERROR, "a login text without end")
         if request.continued:
+            self._text = text
             return self._response(request)
-        pairs = parse_pairs(bytes(self._text))
-        self._text.clear()
-        answers: list[tuple[str, str]] = []
+        self._text = b""
+        said = said_by(text)
+        answer = b""
         if self._grant is None:
-            self._identify(request, pairs)
-        assert self._grant is not None
-        answers += self._answer(pairs)
+            answer = self._identify(request, said.identity)
+        elif said.identity:
+            self._same_identity(said.identity)
+        answer += self._answer(said)
         finished = self._stage is not Stage.SECURITY or self._security_finished(request)
         transit = request.transit and finished
         if self._stage is Stage.OPERATIONAL or (transit and request.nsg == Stage.FULL_FEATURE):
             assert self._negotiator is not None
-            answers += self._negotiator.declarations()
+            answer += self._negotiator.declarations()
         tsih = None
         if transit:
             stage = TRANSITS[self._stage, _STAGES[request.nsg]]
             if stage is Stage.FULL_FEATURE:
                 tsih = self._establish()
             self._stage = stage
-        return self._response(request, transit=transit, text=format_pairs(answers), tsih=tsih)
+        return self._response(request, transit=transit, text=answer, tsih=tsih)
 
     def _check_header(self, request: LoginRequest) -> None:
         self._requests += 1
@@ -218,10 +267,8 @@ class LoginMachine:
         ):
             raise LoginError(LoginStatus.INITIATOR_ERROR, "another ISID, TSIH, CID or tag in mid-login")
 
-    def _identify(self, request: LoginRequest, pairs: list[tuple[str, str]]) -> None:
-        given = {key: value for key, value in pairs if key in _IDENTITY_KEYS}
-        if sum(key in _IDENTITY_KEYS for key, _ in pairs) != len(given):
-            raise LoginError(LoginStatus.INITIATOR_ERROR, "a name sent twice")
+    def _identify(self, request: LoginRequest, given: dict[str, str]) -> bytes:
+        """Ask the authority about the initiator; what we tell of ourselves."""
         self.initiator = initiator = given.get("InitiatorName", "")
         target = given.get("TargetName", "")
         kind = given.get("SessionType", "Normal")
@@ -246,54 +293,30 @@ class LoginMachine:
         self._grant = grant
         if self._stage is Stage.OPERATIONAL and grant.auth_required:
             raise LoginError(LoginStatus.AUTHENTICATION_FAILURE, "the security stage was left out")
-        self._negotiator = Negotiator(
-            grant.values,
-            discovery=identity.discovery,
-            leading=grant.inherited is None,
-            inherited=grant.inherited,
-        )
+        self._negotiator = Negotiator(grant.values, discovery=identity.discovery, inherited=grant.inherited)
+        return b"" if identity.discovery else grant.introduction
 
-    def _answer(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        grant, negotiator, identity = self._grant, self._negotiator, self.identity
-        assert grant is not None
-        assert negotiator is not None
-        assert identity is not None
-        answers: list[tuple[str, str]] = []
-        if not self._told_group:
-            self._told_group = True
-            if not identity.discovery:
-                answers.append(("TargetPortalGroupTag", str(grant.tpgt)))
-                if grant.target_alias:
-                    answers.append(("TargetAlias", grant.target_alias))
-        chap: dict[str, str] = {}
-        for key, value in pairs:
-            if key in _CHAP_KEYS:
-                if key in chap:
-                    raise LoginError(LoginStatus.INITIATOR_ERROR, f"{key} was sent twice")
-                chap[key] = value
-            elif key == "AuthMethod":
-                answers.append(("AuthMethod", self._choose_method(value)))
-            elif key in _IDENTITY_KEYS:
-                self._same_identity(key, value)
-            else:
-                answer = negotiator.receive(key, value)
-                if answer is not None:
-                    answers.append((key, answer))
-                if key == "MaxRecvDataSegmentLength":
-                    answers += negotiator.declarations()
-        if chap:
+    def _answer(self, said: Said) -> bytes:
+        answer = b""
+        if said.method is not None:
+            answer = format_pairs([("AuthMethod", self._choose_method(said.method))])
+        if said.operational:
+            assert self._negotiator is not None
+            answer += self._negotiator.receive(said.operational)
+        if said.chap:
             if self._chap is None:
                 raise LoginError(LoginStatus.INITIATOR_ERROR, "a CHAP key before AuthMethod=CHAP")
-            answers += self._chap.step(chap)
-        return answers
+            answer += format_pairs(self._chap.step(said.chap))
+        return answer
 
-    def _same_identity(self, key: str, value: str) -> None:
+    def _same_identity(self, given: dict[str, str]) -> None:
         """Names may be repeated in later requests; they may not change."""
         identity = self.identity
         assert identity is not None
-        known = {"InitiatorName": identity.initiator, "TargetName": identity.target or value}
-        if known.get(key, value) != value:
-            raise LoginError(LoginStatus.INITIATOR_ERROR, f"{key} changed in mid-login")
+        known = {"InitiatorName": identity.initiator, "TargetName": identity.target}
+        for key, value in given.items():
+            if known.get(key) and known[key] != value:
+                raise LoginError(LoginStatus.INITIATOR_ERROR, f"{key} changed in mid-login")
 
     def _choose_method(self, offered: str) -> str:
         if self._method or self._stage is not Stage.SECURITY:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from isadmin.userspace.iscsi.errors import ProtocolError
+
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+"""key=value pairs in their order."""
 
 MAX_KEY = 63
 """Section 6.1: a key name has at most 63 characters."""

@@ -102,7 +102,8 @@ class LogicalUnit:
             "is_nonrot": int(not facts.rotational),
         }
         self.counters = Counters()
-        self.paths: list[LunPath] = []
+        self.paths: dict[LunPath, None] = {}
+        """In the order of the logins."""
         self.gate = Gate(self.refresh_paths)
         self.reservations = Reservations(self)
         self.save_aptpl: Callable[[str], None] | None = None
@@ -201,19 +202,16 @@ class LogicalUnit:
     # paths
 
     def attach(self, path: LunPath) -> None:
-        self.refresh()
-        self.paths.append(path)
+        self.refresh_capacity()
+        self.paths[path] = None
         path.refresh()
 
     def detach(self, path: LunPath) -> None:
-        if path in self.paths:
-            self.paths.remove(path)
         self.nexus_closed(path)
 
     def nexus_closed(self, path: LunPath) -> None:
         """The path's session is over (or the LUN is gone from it)."""
-        if path in self.paths:
-            self.paths.remove(path)
+        self.paths.pop(path, None)
         self.prevented.discard(path)
         if self.reservations.release_spc2(path):
             self.refresh_paths()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from isadmin.userspace.iscsi import keys
 from isadmin.userspace.iscsi.errors import LoginError
 from isadmin.userspace.iscsi.keys import KEYS, Kind, Negotiator, OurSide, Parameters, Use, shown
+from isadmin.userspace.iscsi.text import Pairs
 
 OURS = {
     "HeaderDigest": "CRC32C,None",
@@ -74,7 +75,7 @@ def negotiator(ours: dict[str, str] | None = None, *, discovery: bool = False) -
     ],
 )
 def test_answers(key: str, offered: str, ours: str, answer: str) -> None:
-    assert negotiator({key: ours}).receive(key, offered) == answer
+    assert negotiator({key: ours}).answer(key, offered) == answer
 
 
 def test_results_are_kept() -> None:
@@ -87,7 +88,7 @@ def test_results_are_kept() -> None:
         "MaxBurstLength": "16384",
         "FirstBurstLength": "65536",
     }.items():
-        side.receive(key, value)
+        side.answer(key, value)
     found = side.finish()
     assert found.header_digest
     assert not found.data_digest
@@ -104,44 +105,44 @@ def test_silence_means_the_defaults_of_the_standard() -> None:
 
 def test_declared_once() -> None:
     side = negotiator()
-    assert side.declarations() == [("MaxRecvDataSegmentLength", "65536")]
-    assert side.declarations() == []
+    assert side.declarations() == b"MaxRecvDataSegmentLength=65536\0"
+    assert side.declarations() == b""
 
 
 @pytest.mark.parametrize("key", ["TargetAlias", "TargetAddress", "TargetPortalGroupTag", "SendTargets2"])
 def test_keys_that_are_not_the_initiators(key: str) -> None:
     side = negotiator()
     if key not in KEYS:
-        assert side.receive(key, "x") == "NotUnderstood"
+        assert side.answer(key, "x") == "NotUnderstood"
         return
     with pytest.raises(LoginError):
-        side.receive(key, "1")
+        side.answer(key, "1")
 
 
 def test_a_key_sent_twice() -> None:
     side = negotiator()
-    side.receive("MaxBurstLength", "65536")
+    side.answer("MaxBurstLength", "65536")
     with pytest.raises(LoginError):
-        side.receive("MaxBurstLength", "65536")
+        side.answer("MaxBurstLength", "65536")
 
 
 @pytest.mark.parametrize("key", [key.name for key in KEYS.values() if Use.NORMAL_ONLY in key.use])
 def test_irrelevant_in_discovery(key: str) -> None:
-    assert negotiator(discovery=True).receive(key, "1") == "Irrelevant"
+    assert negotiator(discovery=True).answer(key, "1") == "Irrelevant"
 
 
 def test_a_later_connection_takes_over_the_sessions_results() -> None:
     first = Parameters(max_burst_length=4096, initial_r2t=False, header_digest=True)
-    side = Negotiator(OurSide(OURS), discovery=False, leading=False, inherited=first)
-    assert side.receive("HeaderDigest", "None") == "None"
+    side = Negotiator(OurSide(OURS), discovery=False, inherited=first)
+    assert side.answer("HeaderDigest", "None") == "None"
     found = side.finish()
     assert (found.max_burst_length, found.initial_r2t, found.header_digest) == (4096, False, False)
     with pytest.raises(LoginError):
-        side.receive("MaxBurstLength", "8192")
+        side.answer("MaxBurstLength", "8192")
 
 
 def test_what_our_side_cannot_read_counts_as_the_default() -> None:
-    assert negotiator({"MaxBurstLength": "many"}).receive("MaxBurstLength", "1048576") == "262144"
+    assert negotiator({"MaxBurstLength": "many"}).answer("MaxBurstLength", "1048576") == "262144"
 
 
 @settings(deadline=None)
@@ -149,7 +150,7 @@ def test_what_our_side_cannot_read_counts_as_the_default() -> None:
 def test_any_value_gets_an_answer_in_range(key: str, value: str) -> None:
     side = negotiator()
     try:
-        answer = side.receive(key, value)
+        answer = side.answer(key, value)
     except LoginError:
         return
     row = KEYS[key]
@@ -167,20 +168,56 @@ def test_session_wide_results_as_configfs_shows_them() -> None:
     assert len(texts) == 11
 
 
-def test_answers_are_remembered_and_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one login was answered does not change what the next hears, and strange values do not pile up."""
-    monkeypatch.setattr(keys, "MAX_ANSWERS", 3)
+OFFERS = st.tuples(
+    st.sampled_from(["DataDigest", "InitialR2T", "MaxBurstLength", "MaxRecvDataSegmentLength", "X"]),
+    st.sampled_from(["None", "CRC32C", "Yes", "No", "4096", "70000", "Irrelevant", "?"]),
+)
+BATCH = st.lists(OFFERS, max_size=4, unique_by=lambda offer: offer[0]).map(tuple)
+
+
+def outcome(side: Negotiator, batches: list[Pairs]) -> list[bytes | str | Parameters]:
+    """All that one login hears, and what it ends with."""
+    heard: list[bytes | str | Parameters] = []
+    try:
+        heard += [side.receive(batch) for batch in batches]
+    except LoginError as error:
+        heard.append(str(error))
+    return [*heard, side.declarations(), side.finish()]
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(BATCH, min_size=1, max_size=3), min_size=2, max_size=6), st.booleans())
+def test_what_is_remembered_answers_as_negotiating_anew_does(
+    logins: list[list[Pairs]], discovery: bool
+) -> None:
+    """Logins that begin alike and go on differently, over and over: none hears of another."""
     ours = OurSide(OURS)
-    first = [Negotiator(ours, discovery=False).receive("MaxBurstLength", str(n)) for n in range(512, 520)]
-    again = [Negotiator(ours, discovery=False).receive("MaxBurstLength", str(n)) for n in range(512, 520)]
-    assert first == again == [str(n) for n in range(512, 520)]
-    assert len(ours._answers) <= 3
+    for login in [*logins, *logins]:
+        warm = outcome(Negotiator(ours, discovery=discovery), login)
+        assert warm == outcome(Negotiator(OurSide(OURS), discovery=discovery), login)
+
+
+def test_a_connection_that_joins_a_session_remembers_nothing_of_other_logins() -> None:
+    ours, offer = OurSide(OURS), (("HeaderDigest", "CRC32C"),)
+    Negotiator(ours, discovery=False).receive(offer)
+    side = Negotiator(ours, discovery=False, inherited=Parameters(max_burst_length=4096))
+    assert side.receive(offer) == b"HeaderDigest=CRC32C\0"
+    assert side.finish().max_burst_length == 4096
+
+
+def test_the_memory_is_bounded() -> None:
+    ours = OurSide(OURS)
+    for number in range(1000):
+        Negotiator(ours, discovery=False).receive((("MaxBurstLength", str(512 + number)),))
+    Negotiator(ours, discovery=False).receive((("X-long", "x" * 5000),))
+    assert 0 < len(ours.outcomes) <= keys.MAX_REMEMBERED
+    assert sum(len(value) for pairs, _ in ours.outcomes for _, value in pairs) < 4 * keys.MAX_REMEMBERED
 
 
 def test_first_burst_length_is_held_to_this_logins_max_burst_length() -> None:
     ours = OurSide(OURS)
     for max_burst, answer in (("1024", "1024"), ("262144", "65536"), ("2048", "2048")):
         side = Negotiator(ours, discovery=False)
-        side.receive("MaxBurstLength", max_burst)
-        assert side.receive("FirstBurstLength", "65536") == answer
+        side.answer("MaxBurstLength", max_burst)
+        assert side.answer("FirstBurstLength", "65536") == answer
         assert side.finish().first_burst_length == int(answer)

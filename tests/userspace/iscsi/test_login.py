@@ -12,7 +12,16 @@ from isadmin.userspace.iscsi.chap import ChallengeLedger, ChapSecrets
 from isadmin.userspace.iscsi.codes import LoginStatus, Stage
 from isadmin.userspace.iscsi.errors import LoginError
 from isadmin.userspace.iscsi.keys import OurSide
-from isadmin.userspace.iscsi.login import TRANSITS, Grant, Identity, LoginMachine
+from isadmin.userspace.iscsi.login import (
+    LOGIN_KEYS,
+    MAX_REMEMBERED_TEXT,
+    TRANSITS,
+    Grant,
+    Identity,
+    LoginMachine,
+    introduction,
+    said_by,
+)
 from isadmin.userspace.iscsi.pdu import LoginRequest, LoginResponse
 from isadmin.userspace.iscsi.text import format_pairs, parse_pairs
 
@@ -27,7 +36,12 @@ class Targets:
     def __init__(self, **grant: object) -> None:
         self.challenges = ChallengeLedger()
         self.grant = Grant(
-            **{"tpgt": 3, "values": OurSide({}), "auth_required": False, "target_alias": "disks", **grant}
+            **{
+                "introduction": introduction(3, "disks"),
+                "values": OurSide({}),
+                "auth_required": False,
+                **grant,
+            }
         )  # type: ignore[arg-type]
         self.asked: list[Identity] = []
         self.established = 0
@@ -370,3 +384,35 @@ def test_any_requests_get_answers_and_no_way_round_authentication(
     # Nobody knows the secret here.
     assert not (required and machine.done)
     assert targets.established == machine.done
+
+
+TEXTS = st.lists(
+    st.tuples(
+        st.sampled_from(["InitiatorName", "TargetName", "AuthMethod", "CHAP_A", "CHAP_R", "DataDigest", "X"]),
+        st.sampled_from(["", "a", "b"]),
+    ),
+    max_size=5,
+)
+
+
+@given(TEXTS)
+def test_a_text_says_the_same_every_time(given: list[tuple[str, str]]) -> None:
+    text = format_pairs(given)
+    once = [key for key, _ in given if key in LOGIN_KEYS]
+    if len(once) != len(set(once)):
+        for _ in range(2):
+            with pytest.raises(LoginError):
+                said_by(text)
+        return
+    said = said_by(text)
+    assert said == said_by(text)
+    method = {} if said.method is None else {"AuthMethod": said.method}
+    assert {**said.identity, **said.chap, **method} == {k: v for k, v in given if k in LOGIN_KEYS}
+    assert said.operational == tuple((k, v) for k, v in given if k not in LOGIN_KEYS)
+
+
+def test_what_proves_an_identity_and_long_texts_are_not_kept() -> None:
+    kept = said_by(b"X-kept=1\0")
+    assert said_by(b"X-kept=1\0") is kept
+    for text in (b"CHAP_N=alice\0CHAP_R=0x00\0", b"X=" + b"x" * MAX_REMEMBERED_TEXT):
+        assert said_by(text) is not said_by(text)

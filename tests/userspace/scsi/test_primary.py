@@ -130,7 +130,7 @@ def test_changes_of_the_lun_inventory_are_told_once(world: Bench) -> None:
     disk.send("00 00 00 00 00 00").refused(6, 0x3F0E)
     disk.send("00 00 00 00 00 00").good()
     disk.send("00 00 00 00 00 00", lun=2).refused(5, 0x2500)
-    assert world.unit.paths == [disk.path, disk.nexus.paths[1]]
+    assert list(world.unit.paths) == [disk.path, disk.nexus.paths[1]]
 
 
 def test_a_nexus_without_commands_hears_nothing_of_its_luns(world: Bench) -> None:
@@ -151,7 +151,7 @@ def test_replacing_a_unit_is_another_lun(world: Bench) -> None:
     disk = world.initiator()
     other = bench()
     path = disk.nexus.replace(0, other.unit, other.lun)
-    assert world.unit.paths == []
+    assert not world.unit.paths
     assert path.attentions == [Asc.POWER_ON_RESET]
 
 
@@ -160,7 +160,7 @@ def test_a_closed_nexus_is_forgotten(world: Bench) -> None:
     disk.send("1e 00 00 00 01 00").good()
     assert world.unit.prevented == {disk.path}
     disk.nexus.close()
-    assert world.unit.paths == []
+    assert not world.unit.paths
     assert world.unit.prevented == set()
     assert disk.nexus.paths == {}
 
