@@ -1,6 +1,7 @@
 """What changed in the running target, so that it can be taken back: one file a change, the newest last.
 
-An entry has every object that was touched, as it was before and as it was after. It holds CHAP secrets: its
+An entry has what is known of every object that was touched, before and after: the whole object, or the values
+that were set. It holds CHAP secrets: its
 file is 0600, its directory 0700.
 """
 
@@ -17,13 +18,14 @@ from typing import Any
 from isadmin.config import document
 from isadmin.config.files import write_atomically
 from isadmin.config.generations import Origin
-from isadmin.config.model import Key, Object
+from isadmin.config.model import Key
+from isadmin.config.parts import Known, Part
 
 MOST = 50
 """How many changes can be taken back."""
 _NAME = re.compile(r"([0-9]{6,})\.json")
 
-Objects = Mapping[Key, Object | None]
+Objects = Mapping[Key, Known]
 """What there is at each key, None for nothing."""
 
 
@@ -92,8 +94,21 @@ def _numbers(directory: Path) -> list[int]:
 
 
 def _rows(objects: Objects) -> list[Any]:
-    return [[list(key), None if one is None else document.raw_of(one)] for key, one in objects.items()]
+    """[key, the object's document, or null for none] or [key, [[group, name, value], ...]]"""
+    return [[list(key), _raw(one)] for key, one in objects.items()]
 
 
-def _objects(rows: list[Any]) -> dict[Key, Object | None]:
-    return {tuple(key): None if raw is None else document.object_of(key[0], raw) for key, raw in rows}
+def _raw(one: Known) -> Any:
+    if isinstance(one, Part):
+        return [[*name, value] for name, value in one.values.items()]
+    return None if one is None else document.raw_of(one)
+
+
+def _objects(rows: list[Any]) -> dict[Key, Known]:
+    return {tuple(key): _known(key[0], raw) for key, raw in rows}
+
+
+def _known(kind: str, raw: Any) -> Known:
+    if isinstance(raw, list):
+        return Part({(group, name): value for group, name, value in raw})
+    return None if raw is None else document.object_of(kind, raw)

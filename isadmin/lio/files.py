@@ -42,6 +42,9 @@ class Pretended:
 pretended: Pretended | None = None
 """While it is there, nothing is written (see rehearsal.py)."""
 
+remembered: dict[str, str] | None = None
+"""While it is there, it has by its path what was last read of each file (see touched.py)."""
+
 
 def read(path: str) -> str:
     """The whole content, without blanks around it (rtslib's habit: saved files compare equal).
@@ -55,7 +58,10 @@ def read(path: str) -> str:
         content = os.read(fd, 65536)
     finally:
         os.close(fd)
-    return content.decode("utf-8", "surrogateescape").strip()
+    text = content.decode("utf-8", "surrogateescape").strip()
+    if remembered is not None:
+        remembered[path] = text
+    return text
 
 
 def read_or(path: str, default: str) -> str:

@@ -88,7 +88,7 @@ def _whole_node_acl(acl: NodeAcl, alive: set[int]) -> Document:
     return {**node_acl(acl), "mapped_luns": mapped}
 
 
-def _number(text: str) -> int | str:
+def number_or_text(text: str) -> int | str:
     try:
         return int(text)
     except ValueError:
@@ -98,7 +98,9 @@ def _number(text: str) -> int | str:
 def _groups(owner: str, path: str) -> Document:
     """`attributes` and `parameters`: the files that can be both read and written."""
     found: Document = {}
-    attributes = {name: _number(files.read(p)) for name, p in _writable(owner, "attribute", f"{path}/attrib")}
+    attributes = {
+        name: number_or_text(files.read(p)) for name, p in _writable(owner, "attribute", f"{path}/attrib")
+    }
     if attributes:
         found["attributes"] = attributes
     parameters = {name: files.read(p) for name, p in _writable(owner, "parameter", f"{path}/param")}
@@ -131,7 +133,7 @@ def storage_object(so: StorageObject) -> Document:
     """A storage object without its ALUA groups."""
     facts = so.facts()
     if so.plugin == "user":
-        facts["hw_max_sectors"] = _number(str(facts["hw_max_sectors"]))
+        facts["hw_max_sectors"] = number_or_text(str(facts["hw_max_sectors"]))
         facts["control"] = _control(so)
     return {**_groups("storage_object", so.path), **facts}
 
@@ -160,9 +162,13 @@ def alua_values(path: str) -> dict[str, int | str]:
     found: dict[str, int | str] = {}
     for name, entry in PORT_GROUP_ALUA.items():
         if entry.writable:
-            text = files.read(f"{path}/{name}")
-            found[name] = _WORDS[name].index(text) if name in _WORDS else int(text)
+            found[name] = alua_value(name, files.read(f"{path}/{name}"))
     return found
+
+
+def alua_value(name: str, text: str) -> int:
+    """What a file of an ALUA group says, access type and status as numbers."""
+    return _WORDS[name].index(text) if name in _WORDS else int(text)
 
 
 def demands_discovery(lio: Lio, fabric: Fabric) -> bool:

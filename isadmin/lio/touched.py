@@ -2,8 +2,9 @@
 touches.
 
 Everything that changes a target makes or removes directories and links in configfs, or writes its files,
-whoever does it, rtslib included. Python tells of each such call before it happens (sys.audit, PEP 578): the
-object it concerns is read then, once.
+whoever does it, rtslib included. Python tells of each such call before it happens (sys.audit, PEP 578): what
+it concerns is read then, once. Of an object in which values are set, that is these values, and those that LIO
+sets along with them; of one that is deleted, all of it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
-from typing import Any
 
-from isadmin.config import document
-from isadmin.config.model import DEFAULT_GROUP, Key, Object
-from isadmin.lio import snapshot
+from isadmin.config import document, parts
+from isadmin.config.model import DEFAULT_GROUP, Key, Object, Value
+from isadmin.config.parts import Known, Name, Part
+from isadmin.lio import files, snapshot
+from isadmin.lio.attributes import PORT_GROUP_ALUA
 from isadmin.lio.fabrics import FABRICS
 from isadmin.lio.objects import PLUGINS, Lio, Lun, MappedLun, NodeAcl, Portal, PortGroup
 from isadmin.lio.objects import StorageObject as StorageObjectHandle
@@ -30,17 +31,19 @@ _FABRICS = {fabric.dirname: fabric for fabric in FABRICS}
 
 
 class Touched:
-    """The objects touched so far: `before` has what each was, None for nothing."""
+    """The objects touched so far: `before` has what is known of each as it was."""
 
     def __init__(self, lio: Lio) -> None:
         self._lio = lio
         self._places: dict[Key, str] = {}
-        self.before: dict[Key, Object | None] = {}
-        self.left: dict[Key, Object | None] = {}
-        """What each was when the command that touched it ended: what differs now is others' doing."""
+        self._files: dict[Key, dict[Name, str]] = {}
+        """The paths of the values that were set, of objects of which no more is known."""
+        self.before: dict[Key, Known] = {}
+        self.left: dict[Key, Known] = {}
+        """What is known of each when the command that touched it ended: what differs now is others' doing."""
 
-    def note(self, path: str, *, removed: bool = False) -> None:
-        """Something at this path is about to change, or to be removed."""
+    def note(self, path: str, *, written: bool = False, removed: bool = False) -> None:
+        """Something at this path is about to change: a file to be written, a directory to be removed."""
         below = path[len(self._lio.path) + 1 :]
         key = key_of(below)
         if key is None:
@@ -48,29 +51,64 @@ class Touched:
         if below.startswith("core/"):
             # Its name does not tell; to search for it, once changed, would take a look at all there are.
             self._places[key] = "/".join([self._lio.path, *below.split("/")[:3]])
-        if key in self.before:
+        if key in self.before and not isinstance(self.before[key], Part):
             return
-        self.before[key] = self._read(key)
+        if written and self._note_values(key, below):
+            return
+        self._note_whole(key)
         if removed and key[0] == "storage_object":
             # It goes with its storage object, unnoticed.
             group = ("port_group", *key[1:], DEFAULT_GROUP)
             self._places[group] = self._places[key]
-            self.before.setdefault(group, self._read(group))
+            self._note_whole(group)
 
-    def after(self) -> dict[Key, Object | None]:
-        """What the objects are now."""
-        self.left = {key: self._read(key) for key in self.before}
+    def _note_values(self, key: Key, below: str) -> bool:
+        """Note what a write to a file changes of an object; False if that is not known."""
+        found = {name: f"{self._lio.path}/{one}" for name, one in files_of(key, below).items()}
+        if not found:
+            return False
+        seen = self._files.get(key, {})
+        new = {name: file for name, file in found.items() if name not in seen}
+        try:
+            self._note(key, _values(new))
+        except (OSError, ValueError):
+            return False
+        self._files[key] = seen | new
+        return True
+
+    def _note_whole(self, key: Key) -> None:
+        if key not in self.before or key in self._files:
+            self._note(key, self._read(key))
+            self._files.pop(key, None)
+
+    def _note(self, key: Key, one: Known) -> None:
+        """What was noted of it earlier is what it was."""
+        self.before[key] = parts.over(one, self.before[key]) if key in self.before else one
+
+    def after(self) -> dict[Key, Known]:
+        """What is known of the objects as they are now."""
+        self.left = {key: self._now(key) for key in self.before}
         return self.left
+
+    def _now(self, key: Key) -> Known:
+        try:
+            if key in self._files:
+                return _values(self._files[key])
+        except (OSError, ValueError):
+            return None
+        if key[0] == "storage_object" and self.before[key] is None:
+            return _created(StorageObjectHandle(self._places[key]))
+        return self._read(key)
 
     def take_in(self, later: Touched) -> None:
         """Add what a later block touched. What others changed in between belongs to what was before."""
         for key, value in later.before.items():
             if key in self.left:
-                value = rebased(self.before[key], self.left[key], value)
+                value = parts.rebased(self.before[key], self.left[key], value)
             elif key in self.before:
                 continue
             self.before[key] = value
-        self.left |= later.left
+        self.left |= {key: parts.over(self.left.get(key), one) for key, one in later.left.items()}
 
     def _read(self, key: Key) -> Object | None:
         return read(self._lio, key, self._places.get(key))
@@ -96,9 +134,11 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
         return
     _active = None
     try:
-        watching.note(path, removed=event == "os.rmdir")
+        watching.note(path, written=event == "open", removed=event == "os.rmdir")
     finally:
         _active = watching
+        # A value that is set may change others.
+        files.remembered = {}
 
 
 @contextmanager
@@ -110,27 +150,89 @@ def watching(lio: Lio) -> Iterator[Touched]:
         sys.addaudithook(_hook)
         _hooked = True
     outer, inner = _active, Touched(lio)
-    _active = inner
+    _active, files.remembered = inner, {}
     try:
         yield inner
     finally:
-        _active = outer
+        _active, files.remembered = outer, None if outer is None else {}
         if outer is not None:
             outer.take_in(inner)
 
 
-def rebased(before: Any, left: Any, now: Any) -> Any:
-    """What an object would be now if it had not been changed from `before` to `left`: each value that was is
-    as before, the others are as they are now. One that came or went altogether is as before."""
-    if isinstance(before, Mapping) and isinstance(left, Mapping) and isinstance(now, Mapping):
-        names = dict.fromkeys([*before, *now])
-        values = {n: rebased(before.get(n), left.get(n), now.get(n)) for n in names}
-        return {name: value for name, value in values.items() if value is not None}
-    same = type(before) is type(left) is type(now) and is_dataclass(before)
-    if same and not isinstance(before, type):
-        triples = {f.name: [getattr(one, f.name) for one in (before, left, now)] for f in fields(before)}
-        return type(before)(**{name: rebased(*triple) for name, triple in triples.items()})
-    return now if left == before else before
+# Single values
+
+_GROUPS = {"attrib": "attributes", "param": "parameters"}
+_CHAP = {file: name for name, file in snapshot.CHAP_FILES.items()}
+_DEPTHS = {"storage_object": 3, "port_group": 5, "target": 2, "tpg": 3, "node_acl": 5}
+"""How many names lead from target/ to an object whose values can be known one by one."""
+_LIMITS = tuple(
+    f"attrib/{name}"
+    for name in (
+        "max_unmap_lba_count",
+        "max_unmap_block_desc_count",
+        "unmap_granularity",
+        "unmap_granularity_alignment",
+    )
+)
+_ALONG: dict[tuple[str, str], tuple[str, ...]] = {
+    ("tpg", "attrib/authentication"): ("param/AuthMethod",),
+    ("tpg", "attrib/generate_node_acls"): ("attrib/cache_dynamic_acls",),
+    ("port_group", "alua_access_state"): ("alua_access_status",),
+    ("storage_object", "attrib/emulate_tpu"): _LIMITS,
+    ("storage_object", "attrib/emulate_tpws"): _LIMITS,
+}
+"""Kind of an object and one of its files -> the files that LIO may write along with it (kernel 6.1)."""
+
+
+def files_of(key: Key, below: str) -> dict[Name, str]:
+    """The values that writing a file changes, and their files, all as paths below target/; none if that is
+    not known."""
+    kind = str(key[0])
+    if kind not in _DEPTHS or key[:2] == ("storage_object", "user"):
+        return {}
+    names = below.split("/")
+    directory, file = "/".join(names[: _DEPTHS[kind]]), "/".join(names[_DEPTHS[kind] :])
+    found = {_name_of(kind, one): f"{directory}/{one}" for one in (file, *_ALONG.get((kind, file), ()))}
+    return {} if None in found else {name: path for name, path in found.items() if name is not None}
+
+
+def _name_of(kind: str, file: str) -> Name | None:
+    """What a configuration calls the value in an object's file, None if that is no value by itself."""
+    directory, _, name = file.rpartition("/")
+    if directory in _GROUPS and (kind, directory) != ("node_acl", "param"):
+        return _GROUPS[directory], name
+    if directory == "auth" and name in _CHAP:
+        return "chap", _CHAP[name]
+    if kind == "port_group" and file in PORT_GROUP_ALUA and PORT_GROUP_ALUA[file].writable:
+        return "alua", file
+    return ("", file) if (kind, file) == ("tpg", "enable") else None
+
+
+def _values(paths: Mapping[Name, str]) -> Part:
+    """Values as a configuration has them. Raises OSError, ValueError."""
+    known = files.remembered or {}
+    return Part({name: _value(name, known.get(path) or files.read(path)) for name, path in paths.items()})
+
+
+def _value(name: Name, text: str) -> Value | None:
+    group, file = name
+    if group == "attributes":
+        return snapshot.number_or_text(text)
+    if group == "alua":
+        return snapshot.alua_value(file, text)
+    if group == "chap":
+        return None if text in ("", "NULL") else text
+    return text if group else text != "0"
+
+
+def _created(so: StorageObjectHandle) -> Part | None:
+    """What there is to know of a new storage object: that it is this one. Its values are LIO's defaults."""
+    if not so.exists() or not so.enabled():
+        return None
+    return Part({} if so.plugin == "pscsi" else {("", "wwn"): so.wwn()})
+
+
+# Whole objects
 
 
 def key_of(path: str) -> Key | None:

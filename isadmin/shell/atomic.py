@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from isadmin.config.model import Flat, Key, Object, StorageObject
+from isadmin.config import parts
+from isadmin.config.model import Flat, Key, StorageObject
+from isadmin.config.parts import Known
 from isadmin.errors import IsadminError
 from isadmin.lio import saved, touched
 
@@ -54,15 +56,15 @@ class Whole:
             session.warn("the batch had saved what was undone: save the configuration again")
         return "nothing had been changed" if not plan.changes else "everything before it was undone"
 
-    def _before(self, now: Flat) -> dict[Key, Object | None]:
+    def _before(self, now: Flat) -> dict[Key, Known]:
         """What the batch touched as it was before, but for what others have changed of it since."""
-        found: dict[Key, Object | None] = {}
+        found: dict[Key, Known] = {}
         for key, before in self._seen.before.items():
             there = now.get(key)
             left = self._seen.left.get(key, there)
             if left is None and there is not None and before is not None:
                 continue  # deleted by the batch, made again by somebody else
-            found[key] = touched.rebased(before, left, there)
+            found[key] = parts.rebased(before, left, there)
         return found
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from isadmin.config import diff, document, generations, journal
+from isadmin.config import diff, document, generations, journal, parts
 from isadmin.config.changes import Change, Create, Delete, Plan, Set, verb
 from isadmin.config.model import (
     DEFAULT_GROUP,
@@ -19,6 +19,7 @@ from isadmin.config.model import (
     name_of,
     parent_of,
 )
+from isadmin.config.parts import Part
 from isadmin.errors import IsadminError
 from isadmin.lio import rehearsal, saved
 from isadmin.shell.language import MASK
@@ -181,13 +182,11 @@ def noted(session: Session, command: str) -> Iterator[None]:
 def write_entry(session: Session, command: str, before: journal.Objects, after: journal.Objects) -> None:
     """Note a change; only a warning if that cannot be."""
     directory = session.host.journal
-    changed = [key for key in before if before[key] != after.get(key)]
-    if not changed:
+    was, became = parts.changed(before, after)
+    if not was:
         return
-    origin = generations.origin_now(command)
     try:
-        kept = ({key: one[key] for key in changed} for one in (before, {k: after.get(k) for k in changed}))
-        journal.push(directory, origin, *kept)
+        journal.push(directory, generations.origin_now(command), was, became)
     except OSError as error:
         session.warn(f"undo cannot take this back: {directory}: {error.strerror}")
 
@@ -248,14 +247,18 @@ def _taken_back(session: Session, plan: Plan, before: Flat, error: BaseException
         raise failure from error
 
 
-def back_to(now: Flat, objects: Mapping[Key, Object | None]) -> Plan:
-    """The plan that makes these objects be as given, None for not at all, and leaves the others.
+def back_to(now: Flat, objects: journal.Objects) -> Plan:
+    """The plan that makes these objects be as given, None for not at all, and leaves the others, and values
+    of objects that are gone.
 
     Raises IsadminError if something that came later stands in the way.
     """
     wanted = dict(now)
     for key, one in objects.items():
-        if one is not None:
+        if isinstance(one, Part):
+            if key in now:
+                wanted[key] = parts.put(now[key], one)
+        elif one is not None:
             wanted[key] = one
         elif not (key[0] == "port_group" and key[-1] == DEFAULT_GROUP):
             wanted.pop(key, None)

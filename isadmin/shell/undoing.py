@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from isadmin.config import diff, journal
+from isadmin.config import diff, journal, parts
 from isadmin.config.changes import Plan
-from isadmin.config.model import Flat, Key, Object, name_of
+from isadmin.config.model import Flat, Key, name_of
+from isadmin.config.parts import Known, Part
 from isadmin.errors import IsadminError
 from isadmin.shell import plans
 
@@ -30,12 +31,13 @@ def plan(session: Session, entries: list[journal.Entry], *, force: bool) -> tupl
     Raises IsadminError if, without `force`, something is not any more as these changes left it.
     """
     now = plans.running(session)
-    after: dict[Key, Object | None] = {}
-    before: dict[Key, Object | None] = {}
+    after: dict[Key, Known] = {}
+    before: dict[Key, Known] = {}
     for entry in entries:
         for key, one in entry.after.items():
-            after.setdefault(key, one)
-        before.update(entry.before)
+            after[key] = parts.over(one, after[key]) if key in after else one
+        for key, one in entry.before.items():
+            before[key] = parts.over(before.get(key), one)
     if not force:
         changed = [key for key, one in after.items() if not _is(now, key, one)]
         if changed:
@@ -45,10 +47,11 @@ def plan(session: Session, entries: list[journal.Entry], *, force: bool) -> tupl
     return plans.back_to(now, before), now
 
 
-def _is(now: Flat, key: Key, one: Object | None) -> bool:
+def _is(now: Flat, key: Key, one: Known) -> bool:
     """Is there at a key what an entry says?"""
     there = now.get(key)
     if there is None or one is None:
         return there is None and one is None
-    wanted = diff.merged({key: there}, {key: one}, prune=True)
+    whole = parts.put(there, one) if isinstance(one, Part) else one
+    wanted = diff.merged({key: there}, {key: whole}, prune=True)
     return not diff.differing(key, there, wanted[key])

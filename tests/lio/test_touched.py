@@ -1,14 +1,17 @@
-"""Paths below target/ are told apart by the object that they belong to."""
+"""Paths below target/ are told apart by the object that they belong to, and what changes there is noted."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from isadmin.config.model import Key, Tpg
+from isadmin.config.parts import Part
+from isadmin.lio import files
 from isadmin.lio.objects import Lio
-from isadmin.lio.touched import key_of, rebased, watching
+from isadmin.lio.touched import key_of, watching
 
 IQN = "iqn.2003-01.org.test:t"
 TPG = f"iscsi/{IQN}/tpgt_1"
@@ -38,12 +41,26 @@ def test_whose_path_it_is(path: str, key: Key | None) -> None:
     assert key_of(path) == key
 
 
-def test_what_is_touched_is_seen_before_it_changes(tmp_path: Path) -> None:
-    lio = Lio(str(tmp_path / "target"))
+@pytest.fixture
+def lio(tmp_path: Path) -> Lio:
     tpg = tmp_path / "target" / TPG
-    (tpg / "attrib").mkdir(parents=True)
-    (tpg / "attrib/login_timeout").write_text("15\n")
-    (tpg / "enable").write_text("0\n")
+    for directory, texts in {
+        "attrib": {"login_timeout": "15", "generate_node_acls": "0", "cache_dynamic_acls": "0"},
+        "param": {"AuthMethod": "CHAP", "MaxConnections": "1"},
+        "auth": {"userid": "", "password": "", "userid_mutual": "", "password_mutual": ""},
+        ".": {"enable": "0"},
+    }.items():
+        (tpg / directory).mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (tpg / directory / name).write_text(f"{text}\n")
+    return Lio(str(tmp_path / "target"))
+
+
+KEY: Key = ("tpg", "iscsi", IQN, 1)
+
+
+def test_what_is_touched_is_seen_before_it_changes(lio: Lio, tmp_path: Path) -> None:
+    tpg = Path(lio.path, TPG)
     (tmp_path / "elsewhere").mkdir()
     with watching(lio) as seen:
         (tmp_path / "elsewhere/x").write_text("1")
@@ -53,21 +70,84 @@ def test_what_is_touched_is_seen_before_it_changes(tmp_path: Path) -> None:
         (tpg / "np").mkdir()
         (tpg / "np/127.0.0.1:3260").mkdir()
     (tpg / "enable").write_text("1\n")
-    key: Key = ("tpg", "iscsi", IQN, 1)
+    portal: Key = ("portal", "iscsi", IQN, 1, "127.0.0.1", 3260)
     before, after = seen.before, seen.after()
-    assert before.keys() == after.keys() == {key, ("portal", "iscsi", IQN, 1, "127.0.0.1", 3260)}
-    assert before["portal", "iscsi", IQN, 1, "127.0.0.1", 3260] is None
-    assert after["portal", "iscsi", IQN, 1, "127.0.0.1", 3260] is not None
-    assert before[key] is not None
-    assert before[key].attributes == {"login_timeout": 15}  # type: ignore[union-attr]
-    assert after[key].attributes == {"login_timeout": 20}  # type: ignore[union-attr]
+    assert before.keys() == after.keys() == {KEY, portal}
+    assert before[portal] is None
+    assert after[portal] is not None
+    # The directory np is the portal group's own.
+    assert isinstance(before[KEY], Tpg)
+    assert isinstance(after[KEY], Tpg)
+    assert before[KEY].attributes["login_timeout"] == 15
+    assert after[KEY].attributes["login_timeout"] == 20
 
 
-def test_others_changes_are_kept_value_by_value() -> None:
-    before = Tpg(1, attributes={"a": 0, "b": 0}, chap={"userid": "u"}, enable=False)
-    left = Tpg(1, attributes={"a": 1, "b": 0}, chap={}, enable=True)
-    now = Tpg(1, attributes={"a": 1, "b": 2}, chap={"password": "p"}, enable=True)
-    kept = Tpg(1, attributes={"a": 0, "b": 2}, chap={"userid": "u", "password": "p"}, enable=False)
-    assert rebased(before, left, now) == kept
-    assert rebased(None, left, now) is None
-    assert rebased(before, None, None) == before
+def test_of_an_object_in_which_values_are_set_these_are_read(lio: Lio) -> None:
+    tpg = Path(lio.path, TPG)
+    with watching(lio) as seen:
+        files.write(f"{tpg}/attrib/login_timeout", "20")
+        assert seen.before == {KEY: Part({("attributes", "login_timeout"): 15})}
+        files.write(f"{tpg}/attrib/login_timeout", "25")
+        files.write(f"{tpg}/enable", "1")
+        files.write(f"{tpg}/auth/userid", "me")
+        files.write(f"{tpg}/attrib/generate_node_acls", "1")
+    values = {
+        ("attributes", "login_timeout"): (15, 25),
+        ("", "enable"): (False, True),
+        ("chap", "userid"): (None, "me"),
+        ("attributes", "generate_node_acls"): (0, 1),
+        # As LIO may set it along.
+        ("attributes", "cache_dynamic_acls"): (0, 0),
+    }
+    assert seen.before == {KEY: Part({name: old for name, (old, _) in values.items()})}
+    assert seen.after() == {KEY: Part({name: new for name, (_, new) in values.items()})}
+
+
+def test_what_was_read_just_before_is_not_read_again(lio: Lio, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"{lio.path}/{TPG}/attrib/login_timeout"
+    read = []
+    real = os.read
+
+    def counted(descriptor: int, size: int) -> bytes:
+        read.append(size)
+        return real(descriptor, size)
+
+    monkeypatch.setattr(os, "read", counted)
+    with watching(lio) as seen:
+        assert files.read(path) == "15"
+        files.write(path, "20")
+        assert files.read(path) == "20"
+        after = seen.after()
+    assert len(read) == 2
+    assert (seen.before, after) == ({KEY: login_timeout(15)}, {KEY: login_timeout(20)})
+    files.read(path)
+    assert files.remembered is None
+
+
+def login_timeout(value: int) -> Part:
+    return Part({("attributes", "login_timeout"): value})
+
+
+def test_an_object_is_known_whole_once_more_than_its_values_change(lio: Lio) -> None:
+    tpg = Path(lio.path, TPG)
+    with watching(lio) as seen:
+        files.write(f"{tpg}/attrib/login_timeout", "20")
+        for file in sorted(tpg.glob("*/*")):
+            file.unlink()
+    before = seen.before[KEY]
+    assert isinstance(before, Tpg)
+    assert before.attributes == {"login_timeout": 15, "generate_node_acls": 0, "cache_dynamic_acls": 0}
+
+
+def test_blocks_within_a_block_add_up(lio: Lio) -> None:
+    path = f"{lio.path}/{TPG}/attrib/login_timeout"
+    with watching(lio) as whole:
+        with watching(lio) as first:
+            files.write(path, "20")
+            first.after()
+        with watching(lio) as second:
+            files.write(path, "25")
+            files.write(f"{lio.path}/{TPG}/enable", "1")
+            second.after()
+    assert whole.before == {KEY: Part({("attributes", "login_timeout"): 15, ("", "enable"): False})}
+    assert whole.left == {KEY: Part({("attributes", "login_timeout"): 25, ("", "enable"): True})}
