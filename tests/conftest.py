@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -39,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_CONFIG_HOME"] = f"{home}/config"
     # Kept, compiled modules spare the thousands of starts of isadmin half their time.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # The machine of tests/kernel runs what is compiled here.
+    sys.dont_write_bytecode = False
     if os.geteuid() != 0 or config.getoption("kernel") == "host":
         # The kernel's initiator speaks to its daemon in the first network namespace alone.
         return

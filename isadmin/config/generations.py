@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from isadmin.config.files import write_atomically
+from isadmin.config.files import sync_directory, write_atomically
 
 DIRECTORY = "backup"
 PATTERN = "saveconfig-*json*"
@@ -78,7 +78,9 @@ def keep(state: Path, content: bytes, origin: Origin, most: int) -> Generation:
     Raises OSError.
     """
     directory = state / DIRECTORY
-    directory.mkdir(mode=0o700, exist_ok=True)
+    if not directory.is_dir():
+        directory.mkdir(mode=0o700, exist_ok=True)
+        sync_directory(state)
     before = every(state)
     if before and before[-1].number is not None and content_of(before[-1].path) == content:
         return before[-1]

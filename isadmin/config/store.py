@@ -17,7 +17,7 @@ from typing import Any
 
 from isadmin.config import document, shape
 from isadmin.config import generations as history
-from isadmin.config.files import write_atomically
+from isadmin.config.files import sync_directory, write_atomically
 from isadmin.errors import IsadminError, NoFileError, PermissionDeniedError, RefusedFileError
 
 Document = dict[str, Any]
@@ -76,6 +76,7 @@ def save(
     try:
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700)
+            sync_directory(path.parent.parent)
         if generations is not None and before is not None:
             _keep_before(path, before, generations)
         if before != content:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,13 @@ from tests.initiator import Initiator
 from tests.kernel import forks
 
 DIRECTORY = Path("/mnt")
-STATE, RUNTIME = DIRECTORY / "state", Path("/run/isadmin")
+STATE, PREFERENCES, RUNTIME = DIRECTORY / "state", DIRECTORY / "config", Path("/run/isadmin")
+LOG = Path("/run/daemon.log")
+"""What the daemon says."""
 ENVIRONMENT = {
     "ISADMIN_STATE_DIR": str(STATE),
     "ISADMIN_RUNTIME_DIR": str(RUNTIME),
-    "XDG_CONFIG_HOME": str(DIRECTORY / "config"),
+    "XDG_CONFIG_HOME": str(PREFERENCES),
     "HOME": str(DIRECTORY),
 }
 TARGET = "iqn.2003-01.org.linux-iscsi.test:kept"
@@ -98,10 +101,9 @@ class Isadmin:
 
     def start(self) -> None:
         """The daemon, which restores what is saved."""
-        log = Path("/run/daemon.log")
-        pid = self.fork(["userspace", "start", "--foreground"], "", log)
+        pid = self.fork(["userspace", "start", "--foreground"], "", LOG)
         while '"running": true' not in self.run("userspace", "status", "--output", "json", may_fail=True):
-            assert os.waitpid(pid, os.WNOHANG) == (0, 0), log.read_text()
+            assert os.waitpid(pid, os.WNOHANG) == (0, 0), LOG.read_text()
             time.sleep(0.2)
 
     def run(self, *arguments: str, typed: str = "", may_fail: bool = False) -> str:
@@ -202,18 +204,23 @@ def configure_for_ever(isadmin: Isadmin, numbers: itertools.count[int]) -> None:
         document["targets"][0]["tpgs"][0]["node_acls"][0]["chap_userid"] = str(number)
         file.write_text(json.dumps(document))
         isadmin.run("--userspace", "apply", str(file))
-        isadmin.run("--userspace", "saveconfig")
+        isadmin.run("--userspace", typed=f"saveconfig\nset global prompt_length={number % 1000}\n")
         say(saved=number)
 
 
-def not_whole(state: Path) -> list[str]:
+def content_of(path: Path) -> Any:
+    """What a file that isadmin wrote says. OSError, ValueError or EOFError if it is damaged."""
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return tomllib.loads(content.decode()) if path.suffix == ".toml" else json.loads(content)
+
+
+def not_whole() -> list[str]:
     """The files of isadmin's that are damaged. What it began to write lies beside them under another name."""
     broken = []
-    for path in state.rglob("*"):
+    for path in (*STATE.rglob("*"), *PREFERENCES.rglob("*")):
         if path.is_file() and not path.name.startswith("."):
             try:
-                text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-                json.loads(text)
+                content_of(path)
             except (OSError, ValueError, EOFError) as error:
                 broken.append(f"{path}: {path.stat().st_size} bytes: {error}")
     return broken
@@ -222,7 +229,7 @@ def not_whole(state: Path) -> list[str]:
 def main() -> None:
     first, new = int(sys.argv[1]), "--new" in sys.argv
     mount(new=new)
-    broken = not_whole(STATE)
+    broken = not_whole()
     isadmin = Isadmin()
     isadmin.start()
     if new:
@@ -230,8 +237,9 @@ def main() -> None:
     elif "No difference" not in (said := isadmin.run("--userspace", "diff", may_fail=True)):
         broken.append(f"diff: {said}")
     disks = [Disk(lun) for lun in range(len(NAMES))]
-    saved = number_in(json.loads((STATE / "saveconfig.json").read_text()))
-    say(found={disk.lun: disk.found() for disk in disks}, saved=saved, broken=broken)
+    saved = number_in(content_of(STATE / "saveconfig.json"))
+    kept = max(number_in(content_of(path)) for path in (STATE / "backup").iterdir() if path.suffix == ".gz")
+    say(found={disk.lun: disk.found() for disk in disks}, saved=saved, kept=kept, broken=broken)
     numbers = itertools.count(first)
     for disk in disks:
         threading.Thread(target=write_for_ever, args=(disk, numbers), daemon=True).start()
@@ -239,4 +247,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    finally:
+        sys.stderr.write(LOG.read_text() if LOG.exists() else "")

@@ -7,6 +7,7 @@ read-only under a tmpfs (image.py). It ends with this process, whatever becomes 
 from __future__ import annotations
 
 import base64
+import compileall
 import contextlib
 import itertools
 import json
@@ -141,6 +142,9 @@ class Vm:
         if kernel is None:
             raise VmDiedError(missing())
         self._directory = tempfile.mkdtemp(prefix="isadmin-vm-")
+        for directory in ("isadmin", "tests"):
+            # It would take minutes of the machine's time.
+            compileall.compile_dir(ROOT / directory, quiet=2)
         command = shlex.join([sys.executable, guest.__file__])
         initramfs = Path(self._directory, "initramfs")
         initramfs.write_bytes(image.initramfs(kernel, command))
