@@ -17,6 +17,7 @@ import time
 import zlib
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from isadmin.config.files import sync_directory, write_atomically
@@ -56,9 +57,14 @@ def user_name() -> str:
     """Who types: behind sudo, who typed sudo."""
     if os.environ.get("SUDO_USER"):
         return os.environ["SUDO_USER"]
+    return _name_of(os.getuid())
+
+
+@cache
+def _name_of(uid: int) -> str:
     with contextlib.suppress(KeyError):
-        return pwd.getpwuid(os.getuid()).pw_name
-    return str(os.getuid())
+        return pwd.getpwuid(uid).pw_name
+    return str(uid)
 
 
 def every(state: Path) -> list[Generation]:

@@ -41,8 +41,9 @@ class Entry:
 
 def push(directory: Path, origin: Origin, before: Objects, after: Objects) -> None:
     """Note a change, not waiting for a medium; the oldest ones beyond MOST are forgotten. Raises OSError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     numbers = _numbers(directory)
+    if not numbers:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     facts = {
         "user": origin.user,
         "time": origin.time,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from isadmin.errors import IsadminError, PermissionDeniedError
@@ -48,8 +48,13 @@ def is_rtslib_error(error: BaseException) -> bool:
     return utils is not None and isinstance(error, utils.RTSLibError)
 
 
-def explain(what: str, error: BaseException, causes: Causes | None = None) -> IsadminError:
-    """The error to show for `error` while doing `what` ("Could not create LUN 3"). `causes` win."""
+def explain(
+    what: str, error: BaseException, causes: Causes | Callable[[], Causes] | None = None
+) -> IsadminError:
+    """The error to show for `error` while doing `what` ("Could not create LUN 3"). `causes`, or what they
+    return, win."""
+    if callable(causes):
+        causes = causes()
     root = os_error(error)
     if root is None:
         return IsadminError(f"{what}: {error}" if what else str(error))
@@ -61,7 +66,7 @@ def explain(what: str, error: BaseException, causes: Causes | None = None) -> Is
 
 
 @contextmanager
-def attempting(what: str, causes: Causes | None = None) -> Iterator[None]:
+def attempting(what: str, causes: Causes | Callable[[], Causes] | None = None) -> Iterator[None]:
     """Turn the OSError or RTSLibError of the block into an IsadminError that says what could not be done."""
     try:
         yield

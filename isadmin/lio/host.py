@@ -105,10 +105,11 @@ class Host:
         kernel's."""
         from isadmin.lio import library
 
-        library.use(self._path, self._dbroot(), modules=self.loads_modules())
+        modules = self.loads_modules()
+        library.use(self._path, self._dbroot() if modules else None, modules=modules)
 
     def _dbroot(self) -> str:
-        """Where this target's reservations and ALUA metadata are, moved to its state if that can still be.
+        """Where this kernel's reservations and ALUA metadata are, moved to its state if that can still be.
 
         rtslib's own wish, /etc/target, says nothing about a target in userspace, need not exist where
         Debian's tools are used, and cannot be had any more once there are storage objects: then what is
@@ -116,7 +117,7 @@ class Host:
         """
         place = f"{self._path}/dbroot"
         now = files.read_or(place, "")
-        movable = self.loads_modules() and not any("_" in name for name in files.names(f"{self._path}/core"))
+        movable = not any("_" in name for name in files.names(f"{self._path}/core"))
         if not movable or self._state is None or not os.path.isdir(self._state) or now == self._state:
             return now
         with suppress(OSError):

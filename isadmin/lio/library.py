@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-_settings: tuple[str, str, bool] | None = None
+from isadmin.lio import files
+
+_settings: tuple[str, str | None, bool] | None = None
+_moving_dbroot: Any = None
+"""How rtslib itself tells where reservations are, and moves them to where it wants them."""
 
 
-def use(configfs: str, dbroot: str, *, modules: bool) -> None:
-    """Work on the target at `configfs`, whose reservations are in `dbroot`; load kernel modules or not."""
+def use(configfs: str, dbroot: str | None, *, modules: bool) -> None:
+    """Work on the target at `configfs`, whose reservations are in `dbroot`, None for where they are; load
+    kernel modules or not."""
     global _settings
     _settings = (configfs, dbroot, modules)
     if "rtslib" in sys.modules:
@@ -21,6 +27,7 @@ def load() -> None:
     import rtslib.node
     import rtslib.root
 
+    global _moving_dbroot
     if _settings is None:
         return
     rtslib.node.CFSNode.configfs_dir, dbroot, modules = _settings
@@ -28,7 +35,14 @@ def load() -> None:
         for module in (rtslib.root, rtslib.fabric):
             module.modprobe = _no_module
         rtslib.root.mount_configfs = _no_mount
-    rtslib.root.RTSRoot._preferred_dbroot = dbroot
+    root = rtslib.root.RTSRoot
+    _moving_dbroot = _moving_dbroot or root._set_dbroot
+    root._set_dbroot = _read_dbroot if dbroot is None else _moving_dbroot
+    root._preferred_dbroot = dbroot
+
+
+def _read_dbroot(root: Any) -> None:
+    root._dbroot = files.read_or(f"{root.path}/dbroot", root._default_dbroot)
 
 
 def _no_module(name: str) -> None:

@@ -16,6 +16,7 @@ POLL = 0.05
 """Seconds between two tries for a lock that somebody else holds."""
 PATIENCE = 1.0
 """Seconds of waiting after which the user is told."""
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 Waiting = Callable[[str], None]
 """Told once, in words, who is waited for."""
 
@@ -58,8 +59,11 @@ def own(file: Path, clock: Clock) -> Iterator[None]:
 def _take_own(file: Path, clock: Clock) -> int:
     while True:
         with _refusals_said(file):
-            file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            try:
+                descriptor = os.open(file, _FLAGS, 0o644)
+            except FileNotFoundError:
+                file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                descriptor = os.open(file, _FLAGS, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if file.stat().st_ino == os.fstat(descriptor).st_ino:

@@ -455,9 +455,9 @@ class Lun:
         link = self.link()
         return StorageObject(link[1]) if link else None
 
-    def port_group_name(self) -> str | None:
-        """The ALUA group of this LUN's port, None where there is no ALUA."""
-        so = self.storage_object()
+    def port_group_name(self, so: StorageObject | None = None) -> str | None:
+        """The ALUA group of this LUN's port, None where there is no ALUA. `so`: what it exports, if known."""
+        so = so or self.storage_object()
         if so is None or not so.alua_supported():
             return None
         first = files.read_or(f"{self.path}/alua_tg_pt_gp", "").partition("\n")[0]

@@ -206,11 +206,12 @@ def lun(one: Lun) -> Document:
     link = one.link()
     if link is None:
         return {}
+    so = StorageObject(link[1])
     return {
-        "storage_object": f"/backstores/{StorageObject(link[1]).full_name}",
+        "storage_object": f"/backstores/{so.full_name}",
         "index": one.number,
         "alias": link[0],
-        "alua_tg_pt_gp_name": one.port_group_name(),
+        "alua_tg_pt_gp_name": one.port_group_name(so),
     }
 
 

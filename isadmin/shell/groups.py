@@ -91,6 +91,10 @@ class Groups:
         if secret:
             self._secrets.add((group, param))
 
+    def define_config_group(self, group: str, definitions: dict[str, Definition]) -> None:
+        """A whole group: the name of each parameter -> [type, description, writable]. None is secret."""
+        self._groups = {**(self._groups or {}), group: definitions}
+
     @property
     def _configuration_groups(self) -> Mapping[str, Mapping[str, Definition]]:
         if self._groups is None:

@@ -48,7 +48,7 @@ class Backstores(LioNode):
         super().__init__("backstores", parent)
 
     def make_children(self) -> None:
-        for kind in (PscsiBackstore, RamdiskBackstore, FileioBackstore, BlockBackstore):
+        for kind in _KINDS:
             kind(self)
         if files.is_dir(TCMU) or any(name.startswith("user_") for name in self.lio.hbas()):
             from isadmin.shell.nodes.user_backstores import user_backstores
@@ -60,7 +60,7 @@ class Backstores(LioNode):
             from isadmin.shell.nodes.user_backstores import user_backstore
 
             return user_backstore(self, name.removeprefix("user:"))
-        return None
+        return next((kind(self) for kind in _KINDS if kind.plugin == name), None)
 
     def summary(self) -> Summary:
         return "", None
@@ -343,6 +343,9 @@ class PscsiBackstore(Backstore):
 
     def ui_complete_create(self, parameters: dict[str, str], text: str, current_param: str) -> list[str]:
         return paths_like(text, stat.S_IFBLK) if current_param == "dev" else []
+
+
+_KINDS: tuple[type[Backstore], ...] = (PscsiBackstore, RamdiskBackstore, FileioBackstore, BlockBackstore)
 
 
 def check_path(text: str) -> str:

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from typing import ClassVar
 
     from isadmin.lio.attributes import Attribute
+    from isadmin.lio.explain import Causes
+    from isadmin.shell.groups import Definition
 
 _DIRECTORIES = {"parameter": "param", "attribute": "attrib"}
+_DEFINITIONS: dict[tuple[str, ...], dict[str, Definition]] = {}
+"""(configfs, plugin or fabric, kind of object, group) -> the group's parameters."""
 
 
 class LioNode(Node):
@@ -44,7 +48,8 @@ class LioNode(Node):
 class ObjectNode(LioNode):
     """A node over one object, whose `attribute` and `parameter` groups are the files of attrib/ and param/.
 
-    What is there is listed when it is asked for: making a node reads nothing.
+    Which files there are is listed when it is asked for, once for all objects of a type: to configfs it is
+    the type that has them.
     """
 
     owner: ClassVar[str] = ""
@@ -59,10 +64,24 @@ class ObjectNode(LioNode):
         raise NotImplementedError
 
     def define_groups(self) -> None:
-        for group, directory in _DIRECTORIES.items():
-            for name in sorted(files.names(f"{self.paths()[0]}/{directory}")):
+        for group in _DIRECTORIES:
+            if definitions := self._definitions(group):
+                self.define_config_group(group, definitions)
+
+    def _definitions(self, group: str) -> dict[str, Definition]:
+        path = self.paths()[0]
+        top, hba, *_ = [*path[len(self.lio.path) + 1 :].split("/"), ""]
+        kind = hba.rpartition("_")[0] if top == "core" else top
+        key = (self.lio.path, kind, self.owner, group)
+        if key not in _DEFINITIONS:
+            found: dict[str, Definition] = {}
+            for name in sorted(files.names(f"{path}/{_DIRECTORIES[group]}")):
                 entry = self._entry(group, name)
-                self.define_config_group_param(group, name, entry.type, entry.meaning, entry.writable)
+                found[name] = [entry.type, entry.meaning, entry.writable]
+            if not found:
+                return found
+            _DEFINITIONS[key] = found
+        return _DEFINITIONS[key]
 
     def _entry(self, group: str, name: str) -> Attribute:
         from isadmin.lio.attributes import Attribute, find
@@ -104,15 +123,17 @@ class ObjectNode(LioNode):
         legal = f"it is {entry.legal()}" if entry.legal() else ""
         if value is None:
             raise UsageError(f"Cannot set {group} {name} to nothing", legal)
-        refused = self.why_refused(entry)
-        if files.pretended is not None and refused is not None and self.is_frozen(entry):
+        if files.pretended is not None and self.is_frozen(entry) and (refused := self.why_refused(entry)):
             raise IsadminError(f"Cannot set {group} {name}: {refused[0]}", refused[1])
-        causes = {
-            errno.EINVAL: refused or (f"'{value}' is not accepted", legal),
-            errno.ENOSYS: (f"'{value}' is not implemented", legal),
-            errno.ENXIO: ("it cannot be changed while the storage object is in use", ""),
-            errno.EEXIST: ("pi_prot_type has to be set first", ""),
-        }
+
+        def causes() -> Causes:
+            return {
+                errno.EINVAL: self.why_refused(entry) or (f"'{value}' is not accepted", legal),
+                errno.ENOSYS: (f"'{value}' is not implemented", legal),
+                errno.ENXIO: ("it cannot be changed while the storage object is in use", ""),
+                errno.EEXIST: ("pi_prot_type has to be set first", ""),
+            }
+
         with attempting(f"Cannot set {group} {name}", causes):
             for path in self.paths():
                 files.write(f"{path}/{_DIRECTORIES[group]}/{name}", str(value))

@@ -21,6 +21,11 @@ def fabric_nodes(parent: Node) -> list[FabricNode]:
     return [FabricNode(parent, fabric) for fabric in FABRICS if fabric.available()]
 
 
+def fabric_node(parent: Node, name: str) -> FabricNode | None:
+    """The fabric of that name, None if there is none of which targets can be made."""
+    return next((FabricNode(parent, one) for one in FABRICS if one.name == name and one.available()), None)
+
+
 class FabricNode(ObjectNode):
     """/<fabric>."""
 

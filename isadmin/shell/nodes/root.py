@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from isadmin.lio.objects import Lio, MappedLun
     from isadmin.lio.sessions import Session as LioSession
+    from isadmin.shell.node import Node
     from isadmin.shell.session import Session
 
 
@@ -41,6 +42,16 @@ class Root(ConfigurationCommands):
 
         Backstores(self)
         fabric_nodes(self)
+
+    def find_child(self, name: str) -> Node | None:
+        self.shell.host.require()
+        if name == "backstores":
+            from isadmin.shell.nodes.backstores import Backstores
+
+            return Backstores(self)
+        from isadmin.shell.nodes.fabrics import fabric_node
+
+        return fabric_node(self, name)
 
     def ui_command_version(self) -> None:
         """
