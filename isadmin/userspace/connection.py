@@ -35,6 +35,10 @@ Ts = TypeVarTuple("Ts")
 log = logging.getLogger("isadmin.userspace")
 
 
+_ENTERED = {step: (state, state not in OPEN, state is State.FREE) for step, state in AFTER.items()}
+"""The state that a step leads to; whether nothing more is received in it; whether the connection is over."""
+
+
 class Connection:
     """One TCP connection of an initiator."""
 
@@ -237,7 +241,7 @@ class Connection:
         position = 0
         if self.full is None:
             position = self._login(view, end)
-        if self.full is not None:
+        if self.full is not None and position < end:
             position = consume(self, self.full, buffer, view, position, end)
         return position
 
@@ -329,8 +333,7 @@ class Connection:
                 self.full = server.host.attach(self, machine)
                 self.machine = None
                 self.enter(Event.LOGIN_COMPLETE)
-                response.max_cmd_sn = self.full.session.max_cmd_sn
-            self.send(response.encode())
+            self.send(response)
             if machine.failed is not None:
                 server.host.login_failed(self, machine, machine.failed)
                 log.info("login of %a from %s refused: %s", machine.initiator, self.peer, machine.reason)
@@ -477,9 +480,7 @@ class Connection:
 
     def enter(self, event: Event) -> None:
         """The state that an event leads to."""
-        self.state = state = AFTER[self.state, event]
-        self.closing = state not in OPEN
-        self.closed = state is State.FREE
+        self.state, self.closing, self.closed = _ENTERED[self.state, event]
 
     def close_after_flush(self, event: Event = Event.BROKEN) -> None:
         """Send what is queued, then close; nothing more is read."""

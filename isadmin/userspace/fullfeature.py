@@ -74,7 +74,7 @@ class FullFeature(Commands):
         self.idle_ticks = 0
         self._nop_ticks = -1
         """Ticks since an unanswered NOP-In; -1: none is out."""
-        self._text = bytearray()
+        self._text = b""
         self._text_answer = b""
         self._text_tag = RESERVED_TAG
 
@@ -178,8 +178,8 @@ class FullFeature(Commands):
             numbers = self._status_numbers()
             self._send(TextResponse(False, False, pdu.lun, pdu.itt, self._text_tag, *numbers))
             return
-        pairs = parse_pairs(bytes(self._text))
-        self._text.clear()
+        pairs = parse_pairs(self._text)
+        self._text = b""
         self._text_answer = b"".join(self._answer_key(key, value) for key, value in pairs)
         self._continue_text(pdu)
 

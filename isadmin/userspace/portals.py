@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeAlias
 
 from isadmin.userspace.loop import INPUT, EventLoop
-from isadmin.userspace.model import Portal, Target
+from isadmin.userspace.model import Portal
 
 log = logging.getLogger("isadmin.userspace")
 
@@ -54,7 +54,8 @@ class Listener:
     def __init__(self, address: Address, port: int) -> None:
         self.address = address
         self.port = port
-        self.portals: dict[Target, Portal] = {}
+        self.portals: dict[str, Portal] = {}
+        """By target name: a target has one here."""
         self.listening = False
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         try:
@@ -118,7 +119,7 @@ class Portals:
             if listener.port != portal.port:
                 continue
             if listener.address == address:
-                if portal.tpg.target in listener.portals:
+                if portal.tpg.target.name in listener.portals:
                     raise OSError(errno.EINVAL, "this target has the portal already", portal.dirname)
                 shared = listener
             elif portal.port and collide(address, listener.address):
@@ -133,13 +134,13 @@ class Portals:
                     self._listeners.remove(shared)
                     shared.sock.close()
                     raise OSError(errno.EINVAL, f"cannot listen: {error.strerror}", portal.dirname) from error
-        shared.portals[portal.tpg.target] = portal
+        shared.portals[portal.tpg.target.name] = portal
 
     def close(self, portal: Portal) -> Listener | None:
         """Forget a portal. Its listener, when that was the last one there."""
         for listener in self._listeners:
-            if listener.portals.get(portal.tpg.target) is portal:
-                del listener.portals[portal.tpg.target]
+            if listener.portals.get(portal.tpg.target.name) is portal:
+                del listener.portals[portal.tpg.target.name]
                 if listener.portals:
                     return None
                 self._listeners.remove(listener)

@@ -24,7 +24,7 @@ from isadmin.userspace.iscsi.chap import ChallengeLedger, ChapSecrets
 from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.errors import LoginError
 from isadmin.userspace.iscsi.keys import KEYS, Kind, OurSide
-from isadmin.userspace.iscsi.login import Grant, Identity, LoginMachine, introduction
+from isadmin.userspace.iscsi.login import Established, Grant, Identity, LoginMachine, introduction
 from isadmin.userspace.iscsi.session import Session
 from isadmin.userspace.iscsi.text import TargetRecord
 from isadmin.userspace.loop import EventLoop, running
@@ -293,14 +293,14 @@ class Target:
     def _map(self, active: ActiveSession) -> None:
         """Bring a session's nexus to what the configuration says."""
         nexus = active.nexus
-        seen: set[int] = set()
+        gone = set(nexus.paths)
         for number, lun, read_only, counters in self._wanted(active):
             unit = lun.device.unit if lun.device is not None else None
             if not isinstance(unit, LogicalUnit):
                 continue
-            seen.add(number)
+            gone.discard(number)
             nexus.replace(number, unit, lun, read_only=read_only, counters=counters)
-        for number in [number for number in nexus.paths if number not in seen]:
+        for number in gone:
             nexus.remove(number)
         active.refresh_paths()
 
@@ -334,18 +334,20 @@ class Target:
         return self._counters(mapped)
 
     def login_counters(self, target: TargetNode) -> LoginCounters:
-        return self._login_counters.setdefault(target, LoginCounters())
+        counters = self._login_counters.get(target)
+        if counters is None:
+            counters = self._login_counters[target] = LoginCounters()
+        return counters
 
     # server.Host: logins
 
     def _find(self, listener: Listener, name: str) -> tuple[TargetNode | None, Tpg | None]:
         """The named target, and its portal group at a listener."""
+        portal = listener.portals.get(name)
+        if portal is not None:
+            return portal.tpg.target, portal.tpg
         fabric = _fabric(listener)
-        target = fabric.targets.get(name) if fabric is not None else None
-        if target is None:
-            return None, None
-        portal = listener.portals.get(target)
-        return target, None if portal is None else portal.tpg
+        return None if fabric is None else fabric.targets.get(name), None
 
     def authority(self, connection: Connection) -> PortalAuthority:
         return PortalAuthority(self, connection)
@@ -408,20 +410,20 @@ class Target:
         active = self._by_port.get((identity.initiator, identity.isid, tpg))
         return active if active is not None and active.session.tsih == identity.tsih else None
 
-    def establish(self, connection: Connection, machine: LoginMachine) -> int:
+    def establish(self, connection: Connection, machine: LoginMachine) -> Established:
         identity, parameters = machine.identity, machine.parameters
         assert identity is not None
         assert parameters is not None
         listener = connection.listener
         if identity.discovery:
             connection.active = self._new_session(machine, None, None)
-            return connection.active.session.tsih
+            return _established(connection.active)
         _, tpg = self._find(listener, identity.target)
         if tpg is None or not tpg.enabled:
             raise LoginError(LoginStatus.SERVICE_UNAVAILABLE, "the target portal group is disabled")
         if identity.tsih:
             connection.active = self._join(connection, identity, tpg)
-            return identity.tsih
+            return _established(connection.active)
         port = (identity.initiator, identity.isid, tpg)
         old = self._by_port.get(port)
         if old is not None:
@@ -435,7 +437,7 @@ class Target:
         self._map(active)
         self._sessions[active.session.tsih] = self._by_port[port] = active
         self.login_counters(tpg.target).accepts += 1
-        return active.session.tsih
+        return _established(active)
 
     def _join(self, connection: Connection, identity: Identity, tpg: Tpg) -> ActiveSession:
         """Another connection of a session, or one in the place of another (section 6.3.4)."""
@@ -591,7 +593,7 @@ class PortalAuthority:
     def identify(self, identity: Identity) -> Grant:
         return self._target.identify(self._connection, identity)
 
-    def establish(self, machine: LoginMachine) -> int:
+    def establish(self, machine: LoginMachine) -> Established:
         return self._target.establish(self._connection, machine)
 
 
@@ -600,13 +602,17 @@ def _add(total: Counters, part: Counters) -> None:
         setattr(total, name, getattr(total, name) + getattr(part, name))
 
 
+def _established(active: ActiveSession) -> Established:
+    return Established(active.session.tsih, active.session.max_cmd_sn)
+
+
 def _since(start: float) -> Callable[[], float]:
     return lambda: time.monotonic() - start
 
 
 def _fabric(listener: Listener) -> Fabric | None:
-    target = next(iter(listener.portals), None)
-    return None if target is None else target.fabric
+    portal = next(iter(listener.portals.values()), None)
+    return None if portal is None else portal.tpg.target.fabric
 
 
 def _hidden(tpg: Tpg, initiator: str) -> bool:

@@ -109,8 +109,9 @@ class Login(FuzzTarget):
                 break
             if not isinstance(pdu, pdus.LoginRequest):
                 break
-            response = machine.receive(pdu)
-            assert len(response.encode()) >= 48
+            answer = machine.receive(pdu)
+            response = pdus.decode(answer[:48], answer[48:])
+            assert isinstance(response, pdus.LoginResponse)
             assert response.status in LoginStatus._value2member_map_
             assert (machine.failed is None) == (response.status == 0)
             if machine.failed is not None or machine.done:

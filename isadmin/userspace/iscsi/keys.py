@@ -130,7 +130,7 @@ SUPPORTED_LEVEL = 0
 """The ErrorRecoveryLevel we have, whatever param/ErrorRecoveryLevel says."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Parameters:
     """What a connection and its session run with. Lengths in bytes, times in seconds."""
 
@@ -204,6 +204,8 @@ class Outcome(NamedTuple):
     """As they go on the wire."""
     results: dict[str, Any]
     """By attribute of Parameters."""
+    parameters: Parameters
+    """The same, should nothing more be said."""
     seen: frozenset[str]
     declared: bool
     """Whether `answers` has our declarations."""
@@ -309,6 +311,8 @@ class Negotiator:
         self._leading = inherited is None
         self._seen: set[str] = set()
         self._declared = False
+        self._outcome: Outcome | None = None
+        """What our side remembers stands for all that was said so far."""
         self._results: dict[str, Any] = {"max_recv_data_segment_length": ours.max_recv_data_segment_length}
         if inherited is not None:
             for name, attribute in _ATTRIBUTE.items():
@@ -319,23 +323,30 @@ class Negotiator:
         """What we declare of ourselves, once: the first call has it, later ones are empty."""
         if self._declared:
             return b""
+        self._take_over()
         self._declared = True
         return format_pairs([("MaxRecvDataSegmentLength", str(self._ours.max_recv_data_segment_length))])
 
     def receive(self, pairs: Pairs) -> bytes:
         """Our answers to keys of the initiator that come together, with our declarations once it has made
         its own. LoginError(INITIATOR_ERROR) for a key sent twice, or by the wrong side."""
-        if self._seen or self._declared or not self._leading:
+        if self._seen or self._declared or self._outcome is not None or not self._leading:
             return self._negotiate(pairs)
         outcome = self._ours.outcomes.get((pairs, self._discovery))
         if outcome is None:
             answers = self._negotiate(pairs)
-            outcome = Outcome(answers, self._results.copy(), frozenset(self._seen), self._declared)
+            results, seen = self._results.copy(), frozenset(self._seen)
+            outcome = Outcome(answers, results, self.finish(), seen, self._declared)
             self._ours.remember(pairs, discovery=self._discovery, outcome=outcome)
             return answers
-        self._results, self._seen = outcome.results.copy(), set(outcome.seen)
-        self._declared = outcome.declared
+        self._outcome, self._declared = outcome, outcome.declared
         return outcome.answers
+
+    def _take_over(self) -> None:
+        """More is said than what is remembered."""
+        if self._outcome is not None:
+            self._results, self._seen = self._outcome.results.copy(), set(self._outcome.seen)
+            self._outcome = None
 
     def _negotiate(self, pairs: Pairs) -> bytes:
         said: list[bytes] = []
@@ -350,6 +361,7 @@ class Negotiator:
     def answer(self, name: str, value: str) -> str | None:
         """Our answer to one key of the initiator, None where a declaration needs none. LoginError as from
         `receive`."""
+        self._take_over()
         key = KEYS.get(name)
         if key is None:
             return NOT_UNDERSTOOD
@@ -374,4 +386,4 @@ class Negotiator:
 
     def finish(self) -> Parameters:
         """The results."""
-        return Parameters(**self._results)
+        return Parameters(**self._results) if self._outcome is None else self._outcome.parameters

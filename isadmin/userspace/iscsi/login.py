@@ -1,4 +1,4 @@
-"""The login phase of one connection as a machine: Login Requests in, Login Responses out.
+"""The login phase of one connection as a machine: Login Requests in, the bytes of Login Responses out.
 
 The stages and their transits are a table (RFC 7143 section 6.3): the pair of the stage a request is in
 (CSG) and where it wants to go (NSG, or None without the T bit) has an entry, or the request is an error.
@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from struct import Struct
 from typing import NamedTuple, Protocol
 
 from isadmin.userspace.iscsi.chap import ChallengeLedger, Chap, ChapSecrets
-from isadmin.userspace.iscsi.codes import LoginStatus, Stage
+from isadmin.userspace.iscsi.codes import LoginStatus, Opcode, Stage
 from isadmin.userspace.iscsi.errors import LoginError, ProtocolError
 from isadmin.userspace.iscsi.keys import Negotiator, OurSide, Parameters
-from isadmin.userspace.iscsi.pdu import LoginRequest, LoginResponse
+from isadmin.userspace.iscsi.pdu import LoginRequest, padding
 from isadmin.userspace.iscsi.text import MAX_TEXT, Pairs, format_pairs, parse_pairs
 
 TRANSITS: dict[tuple[Stage, Stage | None], Stage] = {
@@ -32,6 +33,15 @@ MAX_REQUESTS = 64
 
 MAX_NAME = 223
 """Bytes of an iSCSI name (section 4.2.7.1)."""
+
+DEFAULT_WINDOW = 64
+"""Commands that responses promise room for before there is a session."""
+
+_RESPONSE = Struct(">BBxxI6sHI4xIIIH10x")
+"""A Login Response (section 11.13): opcode; T bit, CSG and NSG; data length; ISID; TSIH; ITT; StatSN;
+ExpCmdSN; MaxCmdSN; status."""
+_LOGIN_RESPONSE = int(Opcode.LOGIN_RESPONSE)
+_TRANSIT = 0x80
 
 _STAGES = {int(stage): stage for stage in Stage}
 _CHAP_KEYS = frozenset(("CHAP_A", "CHAP_I", "CHAP_C", "CHAP_N", "CHAP_R"))
@@ -61,6 +71,10 @@ def _said_by(text: bytes) -> Said:
             operational.append((key, value))
         elif key in known:
             raise LoginError(LoginStatus.INITIATOR_ERROR, f"{key} was sent twice")
+        elif key in ("InitiatorName", "TargetName") and len(value.encode()) > MAX_NAME:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, "a name of more than 223 bytes")
+        elif key == "SessionType" and value not in ("Normal", "Discovery"):
+            raise LoginError(LoginStatus.SESSION_TYPE_NOT_SUPPORTED, "an unknown SessionType")
         else:
             known[key] = value
     identity = {key: value for key, value in known.items() if key in _IDENTITY_KEYS}
@@ -72,9 +86,9 @@ _remembered = lru_cache(128)(_said_by)
 
 
 def said_by(text: bytes) -> Said:
-    """What a whole text says (do not change it). ProtocolError when it is not key=value, LoginError for a key
-    sent twice (operational ones are the Negotiator's). Initiators of one make all say the same, so most texts
-    need no second look; what proves an identity is never kept."""
+    """What a whole text says (do not change it). ProtocolError when it is not key=value, LoginError for what
+    no text may say; operational keys are the Negotiator's. Initiators of one make all say the same, so most
+    texts need no second look; what proves an identity is never kept."""
     if len(text) > MAX_REMEMBERED_TEXT or b"CHAP_" in text:
         return _said_by(text)
     return _remembered(text)
@@ -114,6 +128,13 @@ def introduction(tpgt: int, alias: str) -> bytes:
     return format_pairs([("TargetPortalGroupTag", str(tpgt)), *([("TargetAlias", alias)] if alias else [])])
 
 
+class Established(NamedTuple):
+    """The session that a login has led to."""
+
+    tsih: int
+    max_cmd_sn: int
+
+
 class Authority(Protocol):
     """What knows the targets and the sessions."""
 
@@ -123,8 +144,8 @@ class Authority(Protocol):
         """Whether this initiator may log in to this target. LoginError with the status if not."""
         ...
 
-    def establish(self, machine: LoginMachine) -> int:
-        """The login is complete: join or make the session and return its TSIH. LoginError if it cannot be."""
+    def establish(self, machine: LoginMachine) -> Established:
+        """The login is complete: join or make the session. LoginError if it cannot be."""
         ...
 
 
@@ -137,8 +158,6 @@ class LoginMachine:
     authority: Authority
     stat_sn: int = 1
     """StatSN of the next response."""
-    max_cmd_sn_ahead: int = 63
-    """MaxCmdSN - ExpCmdSN of the responses."""
     done: bool = False
     failed: LoginStatus | None = None
     reason: str = ""
@@ -160,8 +179,9 @@ class LoginMachine:
     _method: str = ""
     _chap: Chap | None = None
 
-    def receive(self, request: LoginRequest) -> LoginResponse:
-        """The response to one request. Never raises: what is wrong becomes a failure response."""
+    def receive(self, request: LoginRequest) -> bytes:
+        """The response to one request, as it goes on the wire (section 11.13). Never raises: what is wrong
+        becomes a failure response."""
         try:
             return self._receive(request)
         except LoginError as error:
@@ -174,39 +194,33 @@ class LoginMachine:
         if self._chap is not None:
             self._chap.close()
 
-    def _fail(self, request: LoginRequest, status: LoginStatus, reason: str) -> LoginResponse:
+    def _fail(self, request: LoginRequest, status: LoginStatus, reason: str) -> bytes:
         self.failed = status
         self.reason = reason
         self.close()
-        return self._response(request, status=status)
+        return self._response(request, 0, status=status)
 
     def _response(
         self,
         request: LoginRequest,
-        *,
-        transit: bool = False,
+        flags: int,
         text: bytes = b"",
-        tsih: int | None = None,
-        status: LoginStatus = LoginStatus.SUCCESS,
-    ) -> LoginResponse:
-        response = LoginResponse(
-            transit=transit,
-            continued=False,
-            csg=request.csg,
-            nsg=request.nsg if transit else 0,
-            isid=request.isid,
-            tsih=request.tsih if tsih is None else tsih,
-            itt=request.itt,
-            stat_sn=self.stat_sn,
-            exp_cmd_sn=request.cmd_sn,
-            max_cmd_sn=request.cmd_sn + self.max_cmd_sn_ahead & 0xFFFFFFFF,
-            status=status,
-            data=text,
-        )
-        self.stat_sn = self.stat_sn + 1 & 0xFFFFFFFF
-        return response
+        made: Established | None = None,
+        status: int = 0,
+    ) -> bytes:
+        stat_sn, cmd_sn, length = self.stat_sn, request.cmd_sn, len(text)
+        self.stat_sn = stat_sn + 1 & 0xFFFFFFFF
+        if made is None:
+            tsih, max_cmd_sn = request.tsih, cmd_sn + DEFAULT_WINDOW - 1 & 0xFFFFFFFF
+        else:
+            tsih, max_cmd_sn = made
+        header = _RESPONSE.pack(
+            _LOGIN_RESPONSE, flags | request.csg << 2, length, request.isid, tsih, request.itt,
+            stat_sn, cmd_sn, max_cmd_sn, status,
+        )  # fmt: skip
+        return header + text + padding(length) if length else header
 
-    def _receive(self, request: LoginRequest) -> LoginResponse:
+    def _receive(self, request: LoginRequest) -> bytes:
         if self.done or self.failed is not None:
             raise LoginError(LoginStatus.INVALID_DURING_LOGIN, "a login request after the login")
         self._check_header(request)
@@ -215,7 +229,7 @@ class LoginMachine:
             raise LoginError(LoginStatus.INITIATOR_ERROR, "a login text without end")
         if request.continued:
             self._text = text
-            return self._response(request)
+            return self._response(request, 0)
         self._text = b""
         said = said_by(text)
         answer = b""
@@ -229,13 +243,13 @@ class LoginMachine:
         if self._stage is Stage.OPERATIONAL or (transit and request.nsg == Stage.FULL_FEATURE):
             assert self._negotiator is not None
             answer += self._negotiator.declarations()
-        tsih = None
-        if transit:
-            stage = TRANSITS[self._stage, _STAGES[request.nsg]]
-            if stage is Stage.FULL_FEATURE:
-                tsih = self._establish()
-            self._stage = stage
-        return self._response(request, transit=transit, text=answer, tsih=tsih)
+        if not transit:
+            return self._response(request, 0, answer)
+        made = None
+        self._stage = TRANSITS[self._stage, _STAGES[request.nsg]]
+        if self._stage is Stage.FULL_FEATURE:
+            made = self._establish()
+        return self._response(request, _TRANSIT | request.nsg, answer, made)
 
     def _check_header(self, request: LoginRequest) -> None:
         self._requests += 1
@@ -274,10 +288,6 @@ class LoginMachine:
         kind = given.get("SessionType", "Normal")
         if not initiator:
             raise LoginError(LoginStatus.MISSING_PARAMETER, "no InitiatorName")
-        if len(initiator.encode()) > MAX_NAME or len(target.encode()) > MAX_NAME:
-            raise LoginError(LoginStatus.INITIATOR_ERROR, "a name of more than 223 bytes")
-        if kind not in ("Normal", "Discovery"):
-            raise LoginError(LoginStatus.SESSION_TYPE_NOT_SUPPORTED, "an unknown SessionType")
         if kind == "Normal" and not target:
             raise LoginError(LoginStatus.MISSING_PARAMETER, "no TargetName")
         self.identity = identity = Identity(
@@ -299,7 +309,7 @@ class LoginMachine:
     def _answer(self, said: Said) -> bytes:
         answer = b""
         if said.method is not None:
-            answer = format_pairs([("AuthMethod", self._choose_method(said.method))])
+            answer = b"AuthMethod=" + self._choose_method(said.method).encode() + b"\0"
         if said.operational:
             assert self._negotiator is not None
             answer += self._negotiator.receive(said.operational)
@@ -323,11 +333,14 @@ class LoginMachine:
             raise LoginError(LoginStatus.INITIATOR_ERROR, "AuthMethod out of place")
         grant = self._grant
         assert grant is not None
-        methods = [method for method in grant.methods if method != "None" or not grant.auth_required]
-        if not grant.secrets and "None" in methods and "None" in offered.split(","):
+        offers = offered.split(",")
+        chosen: str | None
+        if "None" in offers and "None" in grant.methods and not (grant.auth_required or grant.secrets):
             # CHAP cannot succeed without credentials, and nobody insists on it.
-            methods = ["None"]
-        chosen = next((method for method in offered.split(",") if method in methods), None)
+            chosen = "None"
+        else:
+            methods = [method for method in grant.methods if method != "None" or not grant.auth_required]
+            chosen = next((method for method in offers if method in methods), None)
         if chosen is None:
             raise LoginError(LoginStatus.AUTHENTICATION_FAILURE, "no AuthMethod that both sides accept")
         self._method = chosen
@@ -344,10 +357,10 @@ class LoginMachine:
             raise LoginError(LoginStatus.AUTHENTICATION_FAILURE, "authentication is required")
         return True
 
-    def _establish(self) -> int:
+    def _establish(self) -> Established:
         assert self._negotiator is not None
         self.parameters = self._negotiator.finish()
-        tsih = self.authority.establish(self)
+        made = self.authority.establish(self)
         self.done = True
         self.close()
-        return tsih
+        return made

@@ -131,6 +131,8 @@ def assemble(
     header: bytes, data: bytes = b"", *, header_digest: bool = False, data_digest: bool = False
 ) -> bytes:
     """A whole PDU of a BHS that already has its data length, with padding and digests."""
+    if not (header_digest or data_digest):
+        return header + data + padding(len(data)) if data else header
     parts = [header]
     if header_digest:
         parts.append(crc32c(header))

@@ -87,13 +87,10 @@ class Session:
     def advance_window(self, held_back: bool = False) -> int:
         """MaxCmdSN of the next answer. It never goes back (section 4.2.2.1); held_back: promise no more than
         what is promised already."""
-        if not held_back:
-            candidate = self.exp_cmd_sn + self.window - 1 - self.outstanding & _MASK
-            if serial_before(self.max_cmd_sn, candidate):
-                self.max_cmd_sn = candidate
-        floor = self.exp_cmd_sn - 1 & _MASK
-        if serial_before(self.max_cmd_sn, floor):
-            self.max_cmd_sn = floor
+        reach = 0 if held_back else max(self.window - self.outstanding, 0)
+        candidate = self.exp_cmd_sn + reach - 1 & _MASK
+        if serial_before(self.max_cmd_sn, candidate):
+            self.max_cmd_sn = candidate
         return self.max_cmd_sn
 
     def in_window(self, cmd_sn: int) -> bool:

@@ -177,7 +177,8 @@ class Nexus:
             path.configured_read_only = read_only
             path.refresh()
             return path
-        self.remove(number)
+        if path is not None:
+            self.remove(number)
         return self.add(number, unit, lun, read_only=read_only, counters=counters)
 
     def close(self) -> None:

@@ -202,7 +202,6 @@ class LogicalUnit:
     # paths
 
     def attach(self, path: LunPath) -> None:
-        self.refresh_capacity()
         self.paths[path] = None
         path.refresh()
 

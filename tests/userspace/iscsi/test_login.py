@@ -16,13 +16,14 @@ from isadmin.userspace.iscsi.login import (
     LOGIN_KEYS,
     MAX_REMEMBERED_TEXT,
     TRANSITS,
+    Established,
     Grant,
     Identity,
     LoginMachine,
     introduction,
     said_by,
 )
-from isadmin.userspace.iscsi.pdu import LoginRequest, LoginResponse
+from isadmin.userspace.iscsi.pdu import LoginRequest, LoginResponse, decode, frame
 from isadmin.userspace.iscsi.text import format_pairs, parse_pairs
 
 ISID = bytes.fromhex("800000000001")
@@ -53,11 +54,11 @@ class Targets:
             raise LoginError(LoginStatus.NOT_FOUND, "no such target")
         return self.grant
 
-    def establish(self, machine: LoginMachine) -> int:
+    def establish(self, machine: LoginMachine) -> Established:
         if self.refuse is not None:
             raise LoginError(self.refuse, "not now")
         self.established += 1
-        return 77
+        return Established(77, 200)
 
 
 def request(
@@ -79,6 +80,18 @@ def request(
     )
 
 
+def receive(machine: LoginMachine, sent: LoginRequest) -> LoginResponse:
+    """The machine's response as a value, whole and without a byte too many."""
+    wire = machine.receive(sent)
+    found = frame(wire, 0, len(wire), max_data=1 << 24)
+    assert found is not None
+    assert found.end == len(wire)
+    response = decode(wire[:48], wire[found.data : found.data_end])
+    assert isinstance(response, LoginResponse)
+    assert response.encode() == wire
+    return response
+
+
 def keys_of(response: LoginResponse) -> dict[str, str]:
     return dict(parse_pairs(response.data))
 
@@ -89,7 +102,7 @@ def ok(response: LoginResponse) -> dict[str, str]:
 
 
 def failed(machine: LoginMachine, sent: LoginRequest, status: LoginStatus) -> None:
-    response = machine.receive(sent)
+    response = receive(machine, sent)
     assert response.status == status
     assert machine.failed is status
     assert not machine.done
@@ -99,14 +112,14 @@ def failed(machine: LoginMachine, sent: LoginRequest, status: LoginStatus) -> No
 def test_a_login_without_authentication() -> None:
     targets = Targets()
     machine = LoginMachine(targets)
-    first = machine.receive(request(0, 1, {**NAMES, "SessionType": "Normal", "AuthMethod": "None"}))
+    first = receive(machine, request(0, 1, {**NAMES, "SessionType": "Normal", "AuthMethod": "None"}))
     assert ok(first) == {"TargetPortalGroupTag": "3", "TargetAlias": "disks", "AuthMethod": "None"}
     assert (first.transit, first.csg, first.nsg) == (True, 0, 1)
-    second = machine.receive(request(1, 3, OPERATIONAL))
+    second = receive(machine, request(1, 3, OPERATIONAL))
     assert ok(second) == {"InitialR2T": "Yes", "MaxBurstLength": "65536", "MaxRecvDataSegmentLength": "8192"}
     assert (second.transit, second.csg, second.nsg, second.tsih) == (True, 1, 3, 77)
     assert second.stat_sn == first.stat_sn + 1
-    assert (second.exp_cmd_sn, second.isid) == (100, ISID)
+    assert (second.exp_cmd_sn, second.max_cmd_sn, second.isid) == (100, 200, ISID)
     assert machine.done
     assert machine.parameters is not None
     assert machine.parameters.max_burst_length == 65536
@@ -115,7 +128,7 @@ def test_a_login_without_authentication() -> None:
 
 def test_a_login_in_one_request() -> None:
     machine = LoginMachine(Targets())
-    response = machine.receive(request(1, 3, {**NAMES, **OPERATIONAL}))
+    response = receive(machine, request(1, 3, {**NAMES, **OPERATIONAL}))
     assert ok(response)["MaxBurstLength"] == "65536"
     assert response.tsih == 77
     assert machine.done
@@ -123,18 +136,18 @@ def test_a_login_in_one_request() -> None:
 
 def test_from_security_straight_to_full_feature() -> None:
     machine = LoginMachine(Targets())
-    response = machine.receive(request(0, 3, {**NAMES, "AuthMethod": "None"}))
+    response = receive(machine, request(0, 3, {**NAMES, "AuthMethod": "None"}))
     assert ok(response)["MaxRecvDataSegmentLength"] == "8192"
     assert machine.done
 
 
 def test_discovery() -> None:
     machine = LoginMachine(Targets())
-    response = machine.receive(
-        request(0, 1, {"InitiatorName": "iqn.i", "SessionType": "Discovery", "AuthMethod": "None"})
+    response = receive(
+        machine, request(0, 1, {"InitiatorName": "iqn.i", "SessionType": "Discovery", "AuthMethod": "None"})
     )
     assert ok(response) == {"AuthMethod": "None"}
-    assert ok(machine.receive(request(1, 3, {"MaxBurstLength": "65536"})))["MaxBurstLength"] == "Irrelevant"
+    assert ok(receive(machine, request(1, 3, {"MaxBurstLength": "65536"})))["MaxBurstLength"] == "Irrelevant"
     assert machine.done
     assert machine.identity is not None
     assert machine.identity.discovery
@@ -154,10 +167,10 @@ def with_chap(
 ) -> tuple[LoginMachine, LoginRequest]:
     """A machine that waits for the CHAP answer, and that answer."""
     machine = LoginMachine(targets or Targets(auth_required=True, secrets=(ONE_WAY,)))
-    first = machine.receive(request(0, 1, {**NAMES, "AuthMethod": "CHAP,None"}))
+    first = receive(machine, request(0, 1, {**NAMES, "AuthMethod": "CHAP,None"}))
     assert ok(first)["AuthMethod"] == "CHAP"
     assert not first.transit
-    second = machine.receive(request(0, 0, {"CHAP_A": "7,5"}, transit=False))
+    second = receive(machine, request(0, 0, {"CHAP_A": "7,5"}, transit=False))
     told = ok(second)
     assert told["CHAP_A"] == "7"
     assert not second.transit
@@ -166,10 +179,10 @@ def with_chap(
 
 def test_a_login_with_chap() -> None:
     machine, answer = with_chap()
-    response = machine.receive(answer)
+    response = receive(machine, answer)
     assert ok(response) == {}
     assert response.transit
-    assert ok(machine.receive(request(1, 3, {})))["MaxRecvDataSegmentLength"] == "8192"
+    assert ok(receive(machine, request(1, 3, {})))["MaxRecvDataSegmentLength"] == "8192"
     assert machine.done
 
 
@@ -183,13 +196,13 @@ def test_mutual_chap() -> None:
     machine, answer = with_chap(targets=targets)
     answer.data += format_pairs([("CHAP_I", "5"), ("CHAP_C", "0x" + "11" * 16)])
     proof = hashlib.sha256(b"\x05targets-secret" + b"\x11" * 16).hexdigest()
-    assert ok(machine.receive(answer)) == {"CHAP_N": "target", "CHAP_R": "0x" + proof}
+    assert ok(receive(machine, answer)) == {"CHAP_N": "target", "CHAP_R": "0x" + proof}
 
 
 def test_transit_waits_for_chap() -> None:
     machine = LoginMachine(Targets(auth_required=True, secrets=(ONE_WAY,)))
-    machine.receive(request(0, 1, {**NAMES, "AuthMethod": "CHAP"}))
-    response = machine.receive(request(0, 1, {"CHAP_A": "5"}))
+    receive(machine, request(0, 1, {**NAMES, "AuthMethod": "CHAP"}))
+    response = receive(machine, request(0, 1, {"CHAP_A": "5"}))
     assert not response.transit
     failed(machine, request(1, 3, {}), LoginStatus.INITIATOR_ERROR)
 
@@ -220,7 +233,7 @@ def test_choice_of_method_where_none_is_required(
     offered: str, secrets: ChapSecrets | None, chosen: str
 ) -> None:
     machine = LoginMachine(Targets(secrets=() if secrets is None else (secrets,)))
-    assert ok(machine.receive(request(0, 1, {**NAMES, "AuthMethod": offered})))["AuthMethod"] == chosen
+    assert ok(receive(machine, request(0, 1, {**NAMES, "AuthMethod": offered})))["AuthMethod"] == chosen
 
 
 @pytest.mark.parametrize(
@@ -266,24 +279,24 @@ def test_refused_at_the_last_moment(status: LoginStatus) -> None:
 def test_a_continued_text() -> None:
     machine = LoginMachine(Targets())
     text = format_pairs({**NAMES, "AuthMethod": "None"}.items())
-    empty = machine.receive(request(0, 0, text[:30], transit=False, continued=True))
+    empty = receive(machine, request(0, 0, text[:30], transit=False, continued=True))
     assert (empty.status, empty.data, empty.transit) == (0, b"", False)
-    assert ok(machine.receive(request(0, 1, text[30:])))["AuthMethod"] == "None"
+    assert ok(receive(machine, request(0, 1, text[30:])))["AuthMethod"] == "None"
 
 
 def test_a_text_without_end() -> None:
     machine = LoginMachine(Targets())
     for _ in range(8):
-        machine.receive(request(0, 0, b"x" * 8192, transit=False, continued=True))
+        receive(machine, request(0, 0, b"x" * 8192, transit=False, continued=True))
     failed(machine, request(0, 0, b"x", transit=False, continued=True), LoginStatus.INITIATOR_ERROR)
 
 
 def test_a_login_without_end() -> None:
     machine = LoginMachine(Targets())
-    machine.receive(request(0, 0, {**NAMES, "AuthMethod": "None"}, transit=False))
+    receive(machine, request(0, 0, {**NAMES, "AuthMethod": "None"}, transit=False))
     while machine.failed is None:
         assert machine.stat_sn < 100
-        machine.receive(request(0, 0, {}, transit=False))
+        receive(machine, request(0, 0, {}, transit=False))
     assert machine.failed is LoginStatus.INITIATOR_ERROR
 
 
@@ -292,27 +305,27 @@ def test_a_login_without_end() -> None:
 )
 def test_nobody_changes_in_mid_login(change: dict[str, int]) -> None:
     machine = LoginMachine(Targets())
-    machine.receive(request(0, 1, {**NAMES, "AuthMethod": "None"}))
+    receive(machine, request(0, 1, {**NAMES, "AuthMethod": "None"}))
     failed(machine, request(1, 3, {}, **change), LoginStatus.INITIATOR_ERROR)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("keys", [{"InitiatorName": "iqn.other"}, {"TargetName": "iqn.other"}])
 def test_names_stay(keys: dict[str, str]) -> None:
     machine = LoginMachine(Targets())
-    machine.receive(request(0, 1, {**NAMES, "AuthMethod": "None"}))
+    receive(machine, request(0, 1, {**NAMES, "AuthMethod": "None"}))
     failed(machine, request(1, 3, keys), LoginStatus.INITIATOR_ERROR)
 
 
 def test_names_may_be_repeated() -> None:
     machine = LoginMachine(Targets())
-    machine.receive(request(0, 1, {**NAMES, "AuthMethod": "None"}))
-    assert machine.receive(request(1, 3, NAMES)).transit
+    receive(machine, request(0, 1, {**NAMES, "AuthMethod": "None"}))
+    assert receive(machine, request(1, 3, NAMES)).transit
 
 
 def test_a_request_after_the_login() -> None:
     machine = LoginMachine(Targets())
-    machine.receive(request(1, 3, NAMES))
-    assert machine.receive(request(1, 3, {})).status == LoginStatus.INVALID_DURING_LOGIN
+    receive(machine, request(1, 3, NAMES))
+    assert receive(machine, request(1, 3, {})).status == LoginStatus.INVALID_DURING_LOGIN
 
 
 @pytest.mark.parametrize("stage", [Stage.SECURITY, Stage.OPERATIONAL])
@@ -326,12 +339,12 @@ def test_every_stage_with_every_header(
     """A pair of stages that the table has not is an error, and so is T with C; all else goes on."""
     machine = LoginMachine(Targets())
     if stage is Stage.OPERATIONAL:
-        machine.receive(request(0, 1, {**NAMES, "AuthMethod": "None"}))
+        receive(machine, request(0, 1, {**NAMES, "AuthMethod": "None"}))
         keys = {}
     else:
-        machine.receive(request(0, 0, {**NAMES, "AuthMethod": "None"}, transit=False))
+        receive(machine, request(0, 0, {**NAMES, "AuthMethod": "None"}, transit=False))
         keys = {}
-    response = machine.receive(request(csg, nsg, keys, transit=transit, continued=continued))
+    response = receive(machine, request(csg, nsg, keys, transit=transit, continued=continued))
     known = {int(s) for s in Stage}
     following = Stage(nsg) if transit and nsg in known else None
     legal = (
@@ -376,8 +389,7 @@ def test_any_requests_get_answers_and_no_way_round_authentication(
     targets = Targets(auth_required=required, secrets=(ONE_WAY,))
     machine = LoginMachine(targets)
     for each in sent:
-        response = machine.receive(each)
-        response.encode()
+        response = receive(machine, each)
         if machine.failed is not None:
             assert response.status == machine.failed
             break
