@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 
 from isadmin.errors import NoTargetError, PermissionDeniedError
 from isadmin.light import Path
@@ -126,7 +127,7 @@ class Host:
 
     def loads_modules(self) -> bool:
         """Is this really the kernel's configfs, and not the userspace target shown in its place?"""
-        return self.kind == "kernel" and _filesystem_of(self._path) == "configfs"
+        return self.kind == "kernel" and _filesystem_of(self._path, os.stat(self._path).st_dev) == "configfs"
 
     @contextmanager
     def lock(self, seconds: float, waiting: Waiting | None = None) -> Iterator[None]:
@@ -153,8 +154,10 @@ class Host:
         return Path(TARGETCLI_LOCK) if self.kind == "kernel" else None
 
 
-def _filesystem_of(path: str) -> str:
-    """The type of the file system that a directory is on, "" if that cannot be told."""
+@cache
+def _filesystem_of(path: str, device: int) -> str:
+    """The type of the file system, a device of this number, that a directory is on; "" if that cannot be
+    told."""
     found, longest = "", -1
     with suppress(OSError):
         for line in Path("/proc/self/mounts").read_text().splitlines():

@@ -73,6 +73,16 @@ class Lio:
             self._seen = seen
         return self._hbas
 
+    def made_storage_object(self, path: str) -> None:
+        """This process made a storage object and its backstore's directory, and nothing else did meanwhile:
+        it has the lock."""
+        core, hba, name = path.rsplit("/", 2)
+        self.made(core, int(hba.rpartition("_")[2]))
+        now = _stamp(core)
+        if self._seen and now[0] == self._seen[0] + 1:
+            self._hbas[hba] = [name]
+            self._seen = now
+
     def _devices(self, hba: str) -> list[str]:
         try:
             with os.scandir(f"{self.path}/core/{hba}") as entries:
@@ -83,19 +93,26 @@ class Lio:
             raise
 
     def free_number(self, directory: str) -> int:
-        """The lowest number n for which a directory has no lun_<n>. What it has is listed when it changed."""
+        """The lowest number n for which a directory has no lun_<n> (core/: no backstore's directory). What it
+        has is listed when it changed."""
         stamp = _stamp(directory)
         known = self._numbers.get(directory)
         if known is None or known[0] != stamp:
-            known = (stamp, set(files.numbered(directory, "lun_")), 0)
+            known = (stamp, set(self._numbers_in(directory)), 0)
         numbers, lowest = known[1], known[2]
         while lowest in numbers:
             lowest += 1
         self._numbers[directory] = (stamp, numbers, lowest)
         return lowest
 
+    def _numbers_in(self, directory: str) -> list[int]:
+        if directory != f"{self.path}/core":
+            return files.numbered(directory, "lun_")
+        return [n for name in files.names(directory) if (n := _trailing_number(name)) is not None]
+
     def made(self, directory: str, number: int) -> None:
-        """This process made lun_<number> in a directory, and nothing else did meanwhile: it has the lock."""
+        """This process made lun_<number> in a directory (in core/, a backstore's directory), and nothing else
+        did meanwhile: it has the lock."""
         known = self._numbers.pop(directory, None)
         if known is None or number in known[1]:
             return
@@ -195,9 +212,7 @@ class Lio:
 
     def free_hba(self) -> int:
         """The lowest number that no backstore's directory has."""
-        names = files.names(f"{self.path}/core")
-        numbers = [n for name in names if (n := _trailing_number(name)) is not None]
-        return lowest_free(numbers)
+        return self.free_number(f"{self.path}/core")
 
     def targets(self, fabric: fabrics.Fabric) -> list[Target]:
         """The targets of a fabric, none if the fabric is not loaded."""

@@ -178,6 +178,7 @@ def _create_storage_object(
             with suppress(OSError):
                 leftover.rmdir()
         raise explain(what, error, _STORAGE_CAUSES) from error
+    lio.made_storage_object(str(created.path))
     return StorageObject(str(created.path))
 
 

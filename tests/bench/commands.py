@@ -6,10 +6,11 @@ against targetcli's.
 1. One more LUN, mapped in two ACLs, in a configuration of 10 and in one of 5,000: in a running shell, and by
    a process of its own; medians.
 2. A batch of 10,000 lines in one process: its rate over each tenth.
-3. A batch that makes storage objects and LUNs and sets attributes, by isadmin and by targetcli 3.0.2
-   (Debian's where that cannot be installed), with what a batch without commands takes subtracted.
+3. A line that makes, changes, reads or deletes something, in a running isadmin and in a running targetcli
+   3.0.2 (Debian's where that cannot be installed).
 
-Needs root, FUSE and a D-Bus daemon.
+All of it is in memory, as /run is, where isadmin keeps its locks and what can be undone. Needs root, FUSE and
+a D-Bus daemon.
 """
 
 from __future__ import annotations
@@ -28,37 +29,43 @@ from tests.bench._targetcli import DEBIANS, newest
 from tests.bench.configfs_walk import IQN, build, cpu_seconds
 from tests.integration.sandbox import COMMAND, Userspace, running_userspace, system_bus
 
+IN_MEMORY = Path("/dev/shm")
 LUNS = f"/iscsi/{IQN}/tpg1/luns"
 
 
-class Shell:
-    """A running isadmin that is given one line after the other."""
+Cost = tuple[float, float, float]
+"""Milliseconds; of processor: the shell's, the daemon's."""
 
-    def __init__(self, world: Userspace) -> None:
+
+class Shell:
+    """A running shell that is given one line after the other."""
+
+    def __init__(self, world: Userspace, command: list[str] | None = None) -> None:
         self._process = subprocess.Popen(
-            [*COMMAND, "--userspace", "-f", "-"],
-            env=world.env,
+            command or [*COMMAND, "--userspace", "-f", "-"],
+            env=world.env | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         self._daemon = world.pid
 
-    def run(self, line: str, answers: int = 1) -> tuple[float, float, float]:
-        """Milliseconds until a command has printed so many lines; of processor: the shell's, the daemon's."""
+    def run(self, *lines: str) -> Cost:
+        """What it costs until it has done these lines."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         mine, daemons = cpu_seconds(self._process.pid), cpu_seconds(self._daemon)
         start = time.perf_counter()
-        print(line, file=self._process.stdin, flush=True)
-        for _ in range(answers):
-            assert self._process.stdout.readline()
+        print(*lines, "pwd", sep="\n", file=self._process.stdin, flush=True)
+        while (answer := self._process.stdout.readline().rstrip()) not in ("/", "/> /"):
+            # targetcli prints its prompt in front of each answer, and says nothing more once it has ended.
+            assert answer or self._process.poll() is None, f"{lines}: ended"
         took = time.perf_counter() - start
         used = cpu_seconds(self._process.pid) - mine, cpu_seconds(self._daemon) - daemons
         return took * 1e3, used[0] * 1e3, used[1] * 1e3
 
     def close(self) -> None:
-        self._process.communicate()
+        self._process.communicate("exit\n")
         assert self._process.returncode == 0
 
 
@@ -71,11 +78,11 @@ def one_more_lun(sizes: Iterable[int], rounds: int) -> None:
             build(world.mount, size, whole=True)
             shell = Shell(world)
             shell.run("/backstores/ramdisk create warm 1M nullio=true")
-            shell.run(f"{LUNS} create /backstores/ramdisk/warm", answers=3)
+            shell.run(f"{LUNS} create /backstores/ramdisk/warm")
             inside, alone = [], []
             for number in range(rounds):
                 shell.run(f"/backstores/ramdisk create in{number} 1M nullio=true")
-                inside.append(shell.run(f"{LUNS} create /backstores/ramdisk/in{number}", answers=3))
+                inside.append(shell.run(f"{LUNS} create /backstores/ramdisk/in{number}"))
                 shell.run(f"/backstores/ramdisk create one{number} 1M nullio=true")
                 start = time.perf_counter()
                 done = world.isadmin(LUNS, "create", f"/backstores/ramdisk/one{number}")
@@ -113,39 +120,56 @@ def steady(lines: int) -> None:
     print(f"  last tenth / first: {rates[-1][0] / rates[0][0]:.2f}, {rates[-1][1] / rates[0][1]:.2f}")
 
 
+KINDS = {
+    "create a ramdisk": "/backstores/ramdisk create {name} 1M nullio=true",
+    "create its LUN": f"{LUNS} create /backstores/ramdisk/{{name}}",
+    "set an attribute": "/backstores/ramdisk/{name} set attribute emulate_caw=0",
+    "get an attribute": "/backstores/ramdisk/{name} get attribute emulate_caw",
+    "delete both": "/backstores/ramdisk delete {name}",
+}
+NOTHING = "nothing"
+
+
 def against_targetcli(program: str, count: int) -> None:
-    """What a line costs in a batch."""
-    lines = [
-        line
-        for n in range(count)
-        for line in (
-            f"/backstores/ramdisk create x{n} 1M nullio=true",
-            f"{LUNS} create /backstores/ramdisk/x{n}",
-            f"/backstores/ramdisk/x{n} set attribute emulate_caw=0",
-            f"/backstores/ramdisk/x{n} get attribute emulate_caw",
-        )
-    ]
-    cost = {}
+    """What a line costs in a running shell."""
+    cost: dict[str, dict[str, list[Cost]]] = {}
     for name, command in (("isadmin", COMMAND), ("targetcli", [program])):
         with running_userspace() as world, system_bus(world):
             world.env.pop("PYTHONDONTWRITEBYTECODE", None)
             build(world.mount, 10, whole=True)
-            inside = [*COMMAND, "userspace", "exec", "--", *command]
+            words = [*COMMAND, "userspace", "exec", "--", *command]
+            shell = Shell(world, words)
+            shell.run("set global auto_save_on_exit=false")
+            # targetcli fails at a LUN whose number one had that went with its storage object.
+            shell.run(*(line.format(name="warm") for line in list(KINDS.values())[:-1]))
+            cost[name] = {}
+            for kind, line in KINDS.items():
+                cost[name][kind] = [shell.run(line.format(name=f"x{n}")) for n in range(count)]
+                there = len(list((world.mount / "core").glob("rd_mcp_*/x*")))
+                assert there == (0 if kind == "delete both" else count), f"{name} {kind}: {there}"
+            cost[name][NOTHING] = [shell.run() for _ in range(count)]
+            shell.close()
+    print(f"A line in a running shell, {count} of each kind: milliseconds (processor, with the daemon's)")
+    totals = {name: [0.0, 0.0] for name in cost}
+    for kind in KINDS:
+        rows = {name: _line_of(kinds[kind], kinds[NOTHING]) for name, kinds in cost.items()}
+        for name, row in rows.items():
+            totals[name] = [a + b for a, b in zip(totals[name], row, strict=True)]
+        _print_ratio(kind, rows)
+    _print_ratio("all of them", totals)
 
-            def batch(text: str, inside: list[str] = inside, world: Userspace = world) -> float:
-                start = time.perf_counter()
-                done = subprocess.run(inside, env=world.env, input=text, capture_output=True, text=True)
-                assert done.returncode == 0, done.stderr + done.stdout
-                return time.perf_counter() - start
 
-            batch("set global auto_save_on_exit=false\nexit\n")
-            empty = batch("exit\n")
-            cost[name] = (batch("\n".join([*lines, "exit"]) + "\n") - empty) / len(lines) * 1e3
-            made = len(list((world.mount / "core").glob("rd_mcp_*/x*")))
-            assert made == count, f"{name} made {made} of {count}"
-    print(f"A batch of {len(lines)} lines: milliseconds a line")
-    print("  " + ", ".join(f"{name} {took:.1f}" for name, took in cost.items()))
-    print(f"  targetcli / isadmin: {cost['targetcli'] / cost['isadmin']:.1f}")
+def _line_of(costs: list[Cost], nothing: list[Cost]) -> list[float]:
+    """Milliseconds of a line, and of processor, without those of what tells that it is done."""
+    took, lone = (statistics.median(one[0] for one in rows) for rows in (costs, nothing))
+    used, idle = (statistics.fmean(one[1] + one[2] for one in rows) for rows in (costs, nothing))
+    return [took - lone, used - idle]
+
+
+def _print_ratio(kind: str, rows: dict[str, list[float]]) -> None:
+    mine, theirs = rows["isadmin"], rows["targetcli"]
+    shown = "   ".join(f"{name} {row[0]:6.2f} ({row[1]:6.2f})" for name, row in rows.items())
+    print(f"  {kind:20} {shown}   ratio {theirs[0] / mine[0]:5.1f} ({theirs[1] / mine[1]:5.1f})")
 
 
 def main() -> int:
@@ -158,6 +182,8 @@ def main() -> int:
     parser.add_argument("--targetcli3", metavar="PROGRAM", help="an installed targetcli 3.0.2")
     parser.add_argument("--only", choices=("lun", "steady", "targetcli"), help="one of the three parts")
     given = parser.parse_args()
+    if IN_MEMORY.is_dir():
+        tempfile.tempdir = str(IN_MEMORY)
     brief, parts = given.brief, [given.only] if given.only else ["lun", "steady", "targetcli"]
     if "lun" in parts:
         one_more_lun((10, given.luns or (40 if brief else 5000)), 2 if brief else 15)

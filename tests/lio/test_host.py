@@ -196,5 +196,5 @@ def test_rtslib_is_pointed_at_the_target_and_loads_no_module(target: Path) -> No
 
 
 def test_file_systems_are_told_apart(tmp_path: Path) -> None:
-    assert host._filesystem_of("/proc/self") == "proc"
-    assert host._filesystem_of("/") not in ("", "proc")
+    assert host._filesystem_of("/proc/self", 0) == "proc"
+    assert host._filesystem_of("/", 0) not in ("", "proc")

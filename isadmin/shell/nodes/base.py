@@ -78,7 +78,7 @@ class ObjectNode(LioNode):
             for name in sorted(files.names(f"{path}/{_DIRECTORIES[group]}")):
                 entry = self._entry(group, name)
                 found[name] = [entry.type, entry.meaning, entry.writable]
-            if not found:
+            if not found and not files.is_dir(path):
                 return found
             _DEFINITIONS[key] = found
         return _DEFINITIONS[key]
