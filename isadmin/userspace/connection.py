@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from isadmin.userspace import limits
-from isadmin.userspace.fastpath import consume
+from isadmin.userspace.fastpath import Receiver, receiver
 from isadmin.userspace.iscsi.digest import crc32c
 from isadmin.userspace.iscsi.errors import IscsiError, ProtocolError
 from isadmin.userspace.iscsi.login import LoginMachine
@@ -43,12 +43,12 @@ class Connection:
     """One TCP connection of an initiator."""
 
     __slots__ = (
-        "_appetite",
         "_arena",
         "_direct",
         "_direct_done",
-        "_held",
+        "_heard_octets",
         "_out",
+        "_receiver",
         "_stalled_ticks",
         "_watched",
         "active",
@@ -60,6 +60,7 @@ class Connection:
         "full",
         "header_digest",
         "heard",
+        "held",
         "listener",
         "login_ticks",
         "machine",
@@ -93,6 +94,8 @@ class Connection:
         self.heard = True
         self.login_ticks = limits.LOGIN_TICKS
         self.rx_octets = 0
+        self._heard_octets = 0
+        """Of them, those that the last tick knew of."""
         self.tx_octets = 0
         self.reading = 0
         """Bytes that commands in the thread pool are reading for this connection."""
@@ -109,11 +112,12 @@ class Connection:
         self.out_bytes = 0
         """Bytes queued."""
         self._out: list[bytes | bytearray | memoryview] = []
-        self._held = b""
+        self.held = b""
+        """What was received and waits."""
+        self._receiver: Receiver | None = None
+        """From the full-feature phase on."""
         self._direct: memoryview | None = None
         self._direct_done: Callable[[], None] | None = None
-        self._appetite = limits.RECEIVE
-        """Bytes to receive at once: few where a long PDU is likely, whose data then goes to its place."""
         self._arena: memoryview | None = None
         self._watched = 0
         self._stalled_ticks = 0
@@ -134,11 +138,23 @@ class Connection:
         self._watched = events
         loop = self.server.loop
         if events:
-            loop.watch(self.sock.fileno(), events, self._readable if events == INPUT else self._writable)
+            loop.watch(self.sock.fileno(), events, self._input_handler if events == INPUT else self._writable)
         else:
             loop.unwatch(self.sock.fileno())
 
     # Receiving
+
+    @property
+    def _input_handler(self) -> Callable[[], None]:
+        """What INPUT is for, as things are."""
+        if self._direct is not None:
+            return self._receive_directly
+        return self._readable if self._receiver is None else self._receiver.__next__
+
+    def _turn_input(self) -> None:
+        """INPUT is for something else from now on."""
+        if self._watched == INPUT:
+            self.server.loop.watch(self.sock.fileno(), INPUT, self._input_handler)
 
     @property
     def receiving(self) -> bool:
@@ -146,38 +162,59 @@ class Connection:
         return self._direct is not None
 
     def _readable(self) -> None:
-        self.heard = True
-        if self._direct is not None:
-            self._receive_directly(self._direct)
-            return
-        if self.more:
-            # What is held comes first; its turn has been called already.
-            return
-        view = self.server.view
-        start = len(self._held)
+        """Before the full-feature phase; then it is fastpath.receiver that receives."""
         try:
-            if start:
-                end = start + self.sock.recv_into(view[start : start + limits.RECEIVE])
-            else:
-                end = self.sock.recv_into(view, self._appetite)
+            end = self.receive_behind()
         except BlockingIOError:
             return
         except OSError as error:
             self.close(f"{error.strerror}")
             return
-        if end == start:
-            self._ended()
-            return
-        self.rx_octets += end - start
-        if start:
-            view[:start] = self._held
-        self._process(end)
+        if end:
+            self._handle(self.server.view, end)
+        else:
+            self.ended()
 
-    def _ended(self) -> None:
+    def receive_behind(self) -> int:
+        """Receive into the server's buffer, behind what was held back, which goes there as well. How much is
+        there then; 0 when nothing more comes."""
+        if self.more:
+            # What is held comes first; its turn has been called already.
+            raise BlockingIOError
+        view, held = self.server.view, self.held
+        start = len(held)
+        received = self.sock.recv_into(view[start : start + limits.RECEIVE])
+        if not received:
+            return 0
+        self.rx_octets += received
+        view[:start] = held
+        self.held = b""
+        return start + received
+
+    def ended(self) -> None:
+        """The initiator sends nothing more."""
         self.close("the initiator closed it", quiet=self.full is None or self.full.idle)
 
-    def _receive_directly(self, direct: memoryview) -> None:
-        view = self.server.view
+    def _handle(self, view: memoryview, end: int) -> None:
+        """Handle view[:end], which was received."""
+        position = 0
+        if self._receiver is None:
+            try:
+                position = self._login(view, end)
+            except Exception as error:  # noqa: BLE001
+                self.fail(error)
+            if self.closing:
+                return
+        if self._receiver is not None:
+            self._receiver.send((view[position:end], end - position))
+        else:
+            self.held = bytes(view[position:end])
+            self.flush()
+
+    def _receive_directly(self) -> None:
+        view, direct, done = self.server.view, self._direct, self._direct_done
+        assert direct is not None
+        assert done is not None
         try:
             received = self.sock.recvmsg_into([direct, view[: limits.RECEIVE_AHEAD]])[0]
         except BlockingIOError:
@@ -186,69 +223,63 @@ class Connection:
             self.close(f"{error.strerror}")
             return
         if not received:
-            self._ended()
+            self.ended()
             return
         self.rx_octets += received
         end = received - len(direct)
         if end < 0:
             self._direct = direct[received:]
             return
-        done = self._direct_done
         self._direct = self._direct_done = None
-        self._appetite = limits.RECEIVE_AHEAD
-        assert done is not None
-        self._guard(done)
-        if self.closed or self.closing:
+        try:
+            done()
+        except Exception as error:  # noqa: BLE001
+            self.fail(error)
+        if self.closing:
             return
-        if end and self._held:
-            # It waits for its turn, and what came behind it waits as well.
-            self._held += bytes(view[:end])
-            self._watch(0)
-        elif end:
-            self._process(end)
-        elif self._out:
-            self.flush()
-
-    def _process(self, end: int) -> None:
-        """Handle what the receive buffer holds up to `end`, answer, and keep what is not a whole PDU yet."""
-        server = self.server
-        position = self._handled(server.buffer, server.view, end)
-        if position < 0:
-            return
-        left = end - position
-        self._appetite = limits.RECEIVE
-        if left and not (left >= 48 and not (self.blocked or self.more) and self._set_apart(position, end)):
-            self._held = bytes(server.view[position:end])
+        self._turn_input()
+        if self.held or self.blocked or self.reads_enough():
+            # What came behind it waits as well.
+            self.held += bytes(view[:end])
         else:
-            self._held = b""
-        if self._out:
-            self.flush()
-        if self.more:
-            server.loop.call_soon(self._take_turn)
-        if self.reading >= limits.READ_AHEAD:
-            self._watch(0)
+            self._handle(view, end)
+
+    def wait_for_turn(self) -> None:
+        """Whole PDUs are left for this connection's next turn; the others have theirs first."""
+        self.more = True
+        self.server.loop.call_soon(self._take_turn)
 
     def _take_turn(self) -> None:
         self.more = False
         self.go_on()
 
-    def _handled(self, buffer: bytearray, view: memoryview, end: int) -> int:
-        """Handle the whole PDUs in a buffer; the position after them, or -1 when the connection is over."""
-        position = self._guard(self._handle, buffer, view, end)
-        return -1 if self.closed or position is None else position
+    def reads_enough(self) -> bool:
+        """Whether the thread pool reads as much for this connection as it may: then nothing is received."""
+        if self.reading < limits.READ_AHEAD:
+            return False
+        if not self.blocked:
+            self._watch(0)
+        return True
 
-    def _handle(self, buffer: bytearray, view: memoryview, end: int) -> int:
-        position = 0
-        if self.full is None:
-            position = self._login(view, end)
-        if self.full is not None and position < end:
-            position = consume(self, self.full, buffer, view, position, end)
-        return position
+    def fail(self, error: Exception) -> None:
+        """An exception in one step of protocol is the end of this connection only."""
+        if isinstance(error, ProtocolError):
+            self.reject(error, b"")
+        elif isinstance(error, IscsiError):
+            self.close(str(error))
+        else:
+            log.error("connection from %s: an error of our own; it is closed", self.peer, exc_info=error)
+            self.close("internal error", quiet=True)
 
-    def _set_apart(self, position: int, end: int) -> bool:
+    def keep(self, view: memoryview, position: int, end: int) -> None:
+        """view[position:end] is not handled yet: it waits for its turn, or for the end of a PDU."""
+        waits = end - position < 48 or self.blocked or self.more
+        if waits or not self._set_apart(view, position, end):
+            self.held = bytes(view[position:end])
+
+    def _set_apart(self, view: memoryview, position: int, end: int) -> bool:
         """Give a large PDU whose end is not there yet a buffer of its own, to be received into."""
         server = self.server
-        view = server.view
         length = int.from_bytes(view[position + 5 : position + 8], "big")
         if self._direct is not None or length > self.max_recv:
             return False
@@ -265,25 +296,8 @@ class Connection:
 
     def _apart(self, whole: bytearray, place: memoryview) -> None:
         """A PDU with a buffer of its own is complete."""
-        position = self._handled(whole, place, len(whole))
-        if position == 0 and not self.closing:
-            # Its turn has not come: the way out is blocked, or the pool has enough to read.
-            self._held = bytes(whole)
-        place.release()
+        self._handle(place, len(whole))
         self.server.return_buffer(whole)
-
-    def _guard(self, step: Callable[[*Ts], T], *arguments: *Ts) -> T | None:
-        """Carry out one step of protocol; what is wrong ends this connection only, and gives None."""
-        try:
-            return step(*arguments)
-        except ProtocolError as error:
-            self.reject(error, b"")
-        except IscsiError as error:
-            self.close(str(error))
-        except Exception:
-            log.exception("connection from %s: an error of our own; it is closed", self.peer)
-            self.close("internal error", quiet=True)
-        return None
 
     def one(self, full: FullFeature, view: memoryview, position: int, end: int) -> int:
         """Hand one PDU of any kind on; the position after it, or -1 while it is not whole."""
@@ -310,6 +324,7 @@ class Connection:
         """The next bytes of the stream go to `destination`; `done` is called once it is full."""
         self._direct = destination
         self._direct_done = done
+        self._turn_input()
 
     def _login(self, view: memoryview, end: int) -> int:
         server = self.server
@@ -328,22 +343,23 @@ class Connection:
             response = machine.receive(pdu)
             if machine.done:
                 assert machine.parameters is not None
+                parameters = machine.parameters
+                self.header_digest = parameters.header_digest
+                self.data_digest = parameters.data_digest
+                self.max_recv = parameters.max_recv_data_segment_length
                 self.stat_sn = machine.stat_sn
                 self.cid = machine.cid
                 self.full = server.host.attach(self, machine)
                 self.machine = None
+                self._receiver = receiver(self, self.full)
+                next(self._receiver)
+                self._turn_input()
                 self.enter(Event.LOGIN_COMPLETE)
             self.send(response)
             if machine.failed is not None:
                 server.host.login_failed(self, machine, machine.failed)
                 log.info("login of %a from %s refused: %s", machine.initiator, self.peer, machine.reason)
                 self.close_after_flush()
-            if machine.done:
-                parameters = machine.parameters
-                assert parameters is not None
-                self.header_digest = parameters.header_digest
-                self.data_digest = parameters.data_digest
-                self.max_recv = parameters.max_recv_data_segment_length
             position = found.end
         return position
 
@@ -375,26 +391,16 @@ class Connection:
             return
         sock = self.sock
         try:
-            if len(out) == 1 and self.out_bytes <= limits.TURN:
-                sent = sock.send(out[0])
-                if sent == self.out_bytes:
-                    out.clear()
-                    self.out_bytes = 0
-                    self.tx_octets += sent
-                else:
-                    self._sent(sent)
-                    self._block()
-                    return
             room = limits.TURN
             while out:
                 sent = sock.sendmsg(self._batch(room))
                 self._sent(sent)
                 room -= sent
                 if room <= 0 and out:
-                    self._block()
+                    self.block()
                     return
         except BlockingIOError:
-            self._block()
+            self.block()
             return
         except OSError as error:
             self.close(f"{error.strerror}")
@@ -431,8 +437,10 @@ class Connection:
         if count:
             out[0] = memoryview(out[0])[count:]
 
-    def _block(self) -> None:
-        """What is left goes once the socket takes it; nothing is read meanwhile."""
+    def block(self, data: memoryview | bytes = b"") -> None:
+        """What is left goes, with `data` behind it, once the socket takes it; nothing is read meanwhile."""
+        if data:
+            self.send(data)
         self.blocked = True
         if self.server.arena_used and self._arena is None:
             self._arena = self.server.take_arena()
@@ -447,7 +455,10 @@ class Connection:
         if self._arena is not None:
             self.server.return_arena(self._arena)
             self._arena = None
-        self._watch(0 if self.closing else INPUT)
+        if self.closing or self.reads_enough():
+            self._watch(0)
+            return
+        self._watch(INPUT)
         self.go_on()
 
     def limit_login(self, seconds: int) -> None:
@@ -464,10 +475,12 @@ class Connection:
         if self.blocked or self.more or self.closing or self.closed or self.reading >= limits.READ_AHEAD:
             return
         self._watch(INPUT)
-        held = self._held
+        held = self.held
         if held and self._direct is None:
-            self.server.view[: len(held)] = held
-            self._process(len(held))
+            self.held = b""
+            view = self.server.view
+            view[: len(held)] = held
+            self._handle(view, len(held))
 
     # Ending
 
@@ -502,8 +515,8 @@ class Connection:
         self.sock.close()
         self._out.clear()
         self.out_bytes = 0
-        self._held = b""
-        self._direct = self._direct_done = None
+        self.held = b""
+        self._receiver = self._direct = self._direct_done = None
         if self._arena is not None:
             self.server.return_arena(self._arena)
             self._arena = None
@@ -536,8 +549,9 @@ class Connection:
         self.full.look_for_stalls()
         if self.closed:
             return
-        if self.heard:
+        if self.heard or self.rx_octets != self._heard_octets:
             self.heard = False
+            self._heard_octets = self.rx_octets
             self._stalled_ticks = 0
             self.full.heard()
             return

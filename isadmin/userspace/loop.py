@@ -35,35 +35,34 @@ class _Selector(selectors.EpollSelector):
     def __init__(self) -> None:
         super().__init__()
         self.handlers: dict[int, Callable[[], None]] = {}
+        self.events: dict[int, int] = {}
         self.interrupted = False
         """asyncio has got something to do since select() was called."""
         self.epoll = select.epoll()
-        self._asyncio = self.fileno()
-        self.epoll.register(self._asyncio, INPUT)
+        self.epoll.register(self.fileno(), INPUT)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        poll, handlers = self.epoll.poll, self.handlers
+        poll, handler = self.epoll.poll, self.handlers.get
         deadline = None if timeout is None else monotonic() + timeout
         self.interrupted = False
         while True:
-            ours = False
-            for descriptor, _ in poll(timeout, _MOST):
-                handler = handlers.get(descriptor)
-                if handler is not None:
-                    try:
-                        handler()
-                    except Exception:
-                        log.exception("an error of our own in the handler of a descriptor")
-                elif descriptor == self._asyncio:
-                    ours = True
-            if ours:
-                return super().select(0)
+            events = poll(timeout, _MOST)
+            try:
+                for descriptor, _ in events:
+                    # asyncio's own has no handler, nor has one that another handler has just unwatched.
+                    handler(descriptor, self._interrupt)()
+            except Exception:
+                # The events behind it come again.
+                log.exception("an error of our own in the handler of a descriptor")
             if self.interrupted:
-                return []
+                return super().select(0)
             if deadline is not None:
                 timeout = deadline - monotonic()
                 if timeout <= 0:
                     return []
+
+    def _interrupt(self) -> None:
+        self.interrupted = True
 
     def close(self) -> None:
         self.epoll.close()
@@ -80,16 +79,19 @@ class EventLoop(asyncio.SelectorEventLoop):
     def watch(self, descriptor: int, events: int, handler: Callable[[], None]) -> None:
         """From now on call `handler` whenever INPUT or OUTPUT is possible without waiting, or the descriptor
         is in error; in place of what was watched there before."""
-        known = descriptor in self._direct.handlers
-        self._direct.handlers[descriptor] = handler
-        if known:
-            self._direct.epoll.modify(descriptor, events)
-        else:
-            self._direct.epoll.register(descriptor, events)
+        direct = self._direct
+        known = direct.events.get(descriptor)
+        direct.handlers[descriptor] = handler
+        direct.events[descriptor] = events
+        if known is None:
+            direct.epoll.register(descriptor, events)
+        elif known != events:
+            direct.epoll.modify(descriptor, events)
 
     def unwatch(self, descriptor: int) -> None:
         """Call no handler any more. Do this before the descriptor is closed."""
         if self._direct.handlers.pop(descriptor, None) is not None:
+            del self._direct.events[descriptor]
             self._direct.epoll.unregister(descriptor)
 
     # What is scheduled by a handler must not wait for the end of select().

@@ -117,9 +117,12 @@ class ActiveSession:
 
 def count(path: LunPath, commands: int, read_bytes: int, write_bytes: int) -> None:
     """Add a run of plain commands to the counters."""
-    for counters in (path.counters, path.unit.counters):
-        counters.num_cmds += commands
-        if read_bytes:
-            counters.read_bytes += read_bytes
-        if write_bytes:
-            counters.write_bytes += write_bytes
+    counters, of_unit = path.counters, path.unit.counters
+    counters.num_cmds += commands
+    of_unit.num_cmds += commands
+    if read_bytes:
+        counters.read_bytes += read_bytes
+        of_unit.read_bytes += read_bytes
+    if write_bytes:
+        counters.write_bytes += write_bytes
+        of_unit.write_bytes += write_bytes

@@ -188,3 +188,30 @@ def test_a_damaged_header_ends_the_connection(rig: Rig) -> None:
         assert initiator.receive().opcode == 0x3F
         with pytest.raises(Closed):
             initiator.receive()
+
+
+def test_a_lun_that_is_gone_is_not_read_any_more(rig: Rig) -> None:
+    """What the loop remembers of a LUN between two wake-ups ends with it."""
+    tpg = rig.serve()
+    lun = rig.lun(tpg, rig.ramdisk(SIZE))
+    mapped = rig.map(rig.acl(tpg, "iqn.2003-01.org.test:i1"), lun, 3)
+    with rig.login(tpg, name="iqn.2003-01.org.test:i1") as initiator:
+        initiator.ready(3)
+        assert initiator.finish(initiator.send_command(ten(0x28, 0, 1), lun=3, expected_in=512)).status == 0
+        rig.unmap(mapped)
+        reply = initiator.finish(initiator.send_command(ten(0x28, 0, 1), lun=3, expected_in=512))
+        assert (reply.status, reply.key, reply.asc) == (2, 5, 0x2500)
+
+
+def test_the_longest_transfer_is_kept_to(rig: Rig) -> None:
+    """MAXIMUM TRANSFER LENGTH (SBC-3 6.6.4), lowered while the initiator is at work."""
+    device = rig.ramdisk(SIZE)
+    with rig.login(rig.serve(device)) as initiator:
+        initiator.ready()
+        assert initiator.read(0, 16).status == 0
+        device.attrib["hw_max_sectors"] = 8
+        unit = device.unit
+        assert unit is not None
+        rig.call(lambda: unit.refresh("hw_max_sectors"))
+        assert initiator.read(0, 8).status == 0
+        assert initiator.read(0, 9).key == 5

@@ -9,7 +9,8 @@ path's own unit attentions and from the unit's state. Who changes one of these c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from isadmin.userspace.engine import Counters
 from isadmin.userspace.model import Lun
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 RESETS = (Asc.POWER_ON_RESET, Asc.BUS_DEVICE_RESET, Asc.NEXUS_LOSS)
 """Unit attentions that make all that was queued before them meaningless (SAM-5 5.14)."""
 
+Plain: TypeAlias = tuple[
+    int, int, int, Callable[[int, memoryview], int], Callable[[int, memoryview], bool] | None
+]
+"""What the fast path needs of a unit: block_shift, blocks, max_blocks; the storage's read_into_now, and its
+write_now unless writes are refused."""
 
 OFFLINE = 14
 
@@ -76,19 +82,30 @@ class LunPath:
         self.access_state = 0
         """The ALUA state at the last refresh."""
         self.read_only = read_only
-        """No write may pass: by the mapping, the device, or SWP. A plain WRITE needs `plain and not
-        read_only`."""
-        self.plain = False
-        """Nothing special: a READ or WRITE without odd CDB bits needs only its LBA range checked."""
+        """No write may pass: by the mapping, the device, or SWP."""
+        self.plain: Plain | None = None
+        """There is nothing special: a READ or WRITE without odd CDB bits needs only its extent checked."""
 
     def refresh(self) -> None:
         """Compute plain and read_only anew."""
         unit = self.unit
         self.read_only = self.configured_read_only or unit.write_protected
         self.access_state = state_of(self.lun)
-        self.plain = (
-            not (self.attentions or self.access_state) and unit.simple and unit.reservations.open_to(self)
-        )
+        self.plain = None
+        if (
+            not (self.attentions or self.access_state)
+            and self in unit.paths
+            and unit.simple
+            and unit.reservations.open_to(self)
+        ):
+            storage = unit.storage
+            self.plain = (
+                unit.block_shift,
+                unit.blocks,
+                unit.max_blocks,
+                storage.read_into_now,
+                None if self.read_only else storage.write_now,
+            )
 
     def attend(self, asc: Asc) -> None:
         """Queue a unit attention for this nexus, once."""
@@ -96,7 +113,7 @@ class LunPath:
             self.attentions.clear()
         if asc not in self.attentions:
             self.attentions.append(asc)
-            self.plain = False
+            self.plain = None
 
     def next_attention(self, *, keep: bool = False) -> Asc | None:
         """The oldest unit attention, which is thereby reported."""
