@@ -167,15 +167,13 @@ class Operations:
                     break
             return 0
         directory = _text(path)
-        prefix = f"{directory}/" if directory else ""
-        for number in range(offset, len(listing)):
-            name = listing[number][0]
-            place = directory if number < 2 else prefix + name.decode(*ENCODING)
-            try:
-                record = self._record(self.tree.stat(place))
-            except FileNotFoundError:
+        own = [self.tree.stat(directory)] * max(2 - offset, 0)
+        names = (name.decode(*ENCODING) for name, _ in listing[max(offset, 2) :])
+        found = itertools.chain(own, self.tree.stats(directory, names))
+        for number, facts in enumerate(found, offset):
+            if facts is None:
                 continue
-            if filler(buffer, name, record, number + 1, FUSE_FILL_DIR_PLUS):
+            if filler(buffer, listing[number][0], self._record(facts), number + 1, FUSE_FILL_DIR_PLUS):
                 break
         return 0
 

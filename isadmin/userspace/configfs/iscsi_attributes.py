@@ -62,6 +62,9 @@ def _tpg_attribute(name: str) -> File:
 
     def store(context: Context, tpg: Tpg, text: str) -> None:
         value = one_of(text, allowed, U32)
+        if name == "cache_dynamic_acls" and tpg.attrib["generate_node_acls"]:
+            # The kernel takes a 0 and forgets it: it keeps every ACL that it makes itself.
+            value = 1
         if name == "authentication":
             _move_auth_method(tpg, value)
         tpg_changed(context, tpg, tpg.attrib, name, value)

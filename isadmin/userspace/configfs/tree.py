@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -112,7 +112,16 @@ class Tree:
     # Looking
 
     def stat(self, path: str) -> Stat:
-        place = self._find(path)
+        return self._stat(self._find(path))
+
+    def stats(self, path: str, names: Iterable[str]) -> Iterator[Stat | None]:
+        """What there is of these names in a directory, in their order; None for one that is gone."""
+        directory = self._find(path)
+        for name in names:
+            place = self._step(directory, name)
+            yield None if place is None else self._stat(place)
+
+    def _stat(self, place: _Place) -> Stat:
         if place.is_link:
             mode, nlink, size = S_IFLNK | 0o777, 1, 0
         elif place.file is not None:
@@ -174,7 +183,7 @@ class Tree:
             if write:
                 fail(errno.EISDIR, path)
             return
-        mode = self.stat(path).mode
+        mode = self._stat(place).mode
         if read and (place.file.show is None or not mode & 0o444):
             fail(errno.EACCES, path)
         if write and (place.file.store is None or not mode & 0o222):
