@@ -105,7 +105,7 @@ def merged(now: Flat, wanted: Flat, *, prune: bool, within: Callable[[Key], bool
     or where `within` says no, what is there now stays."""
     result = {key: one for key, one in now.items() if not prune or (within and not within(key))}
     for key, value in wanted.items():
-        result[key] = _overlaid(now.get(key), _normal(value))
+        result[key] = _settled(_overlaid(now.get(key), _normal(value)))
     for key, value in now.items():
         # The kernel makes this group with the storage object, and keeps it as long.
         kept = key[0] == "port_group" and key[-1] == DEFAULT_GROUP and parent_of(key) in result
@@ -138,6 +138,15 @@ def _normal(value: Object) -> Object:
     elif value.plugin == "fileio" and value.write_back is not None:
         attributes = {**value.attributes, "emulate_write_cache": int(value.write_back)}
         value = replace(value, attributes=attributes)
+    return value
+
+
+def _settled(value: Object) -> Object:
+    """The whole value with what LIO makes of values that depend on each other (kernel 6.1)."""
+    if isinstance(value, Tpg) and value.attributes.get("generate_node_acls") in (1, "1"):
+        attributes = value.attributes
+        if attributes.get("cache_dynamic_acls") in (0, "0"):
+            return replace(value, attributes={**attributes, "cache_dynamic_acls": 1})
     return value
 
 

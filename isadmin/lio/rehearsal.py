@@ -125,6 +125,8 @@ class Rehearsal:
             one = replace(one, parameters={**one.parameters, "AuthMethod": ",".join(method)})
         elif name == "generate_node_acls" and value == 1 and "cache_dynamic_acls" in before:
             changed["cache_dynamic_acls"] = 1
+        elif name == "cache_dynamic_acls" and before.get("generate_node_acls") in (1, "1"):
+            changed = {name: 1}
         elif name == "alua_access_state" and "alua_access_status" in before:
             changed["alua_access_status"] = 2
         self.wanted[key] = replace(one, **{group: {**before, **changed}})  # type: ignore[arg-type]

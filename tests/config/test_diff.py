@@ -290,3 +290,20 @@ def test_acls_made_by_logging_in_come_before_what_they_set() -> None:
         ("generate_node_acls", 1),
         ("cache_dynamic_acls", 0),
     ]
+
+
+def test_acls_made_by_logging_in_are_kept_while_they_are_made() -> None:
+    """LIO takes cache_dynamic_acls=0 then, and forgets it."""
+    wwn = "iqn.2003-01.org.test:t"
+
+    def with_attributes(**attributes: int) -> Configuration:
+        return Configuration(targets=(Target("iscsi", wwn, tpgs=(Tpg(1, attributes=attributes),)),))
+
+    now = with_attributes(generate_node_acls=1, cache_dynamic_acls=1)
+    for attributes in ({"cache_dynamic_acls": 0}, {"cache_dynamic_acls": 0, "generate_node_acls": 1}):
+        assert not diff(now, with_attributes(**attributes))
+    left = diff(now, with_attributes(cache_dynamic_acls=0, generate_node_acls=0)).changes
+    assert [(one.name, one.new) for one in left if isinstance(one, Set)] == [
+        ("generate_node_acls", 0),
+        ("cache_dynamic_acls", 0),
+    ]

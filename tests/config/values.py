@@ -91,11 +91,15 @@ def tpgs(draw: st.DrawFn, tag: int, exports: tuple[StorageObject, ...]) -> Tpg:
         acls.append(NodeAcl(f"iqn.2003-01.org.test:{name}", tag_name, draw(CHAP), attributes, tuple(mapped)))
     # A target cannot listen twice at one place.
     ports = draw(st.sets(st.sampled_from((3260 + 2 * tag, 3261 + 2 * tag)), max_size=2))
+    generate = draw(FLAG)
+    # LIO keeps the ACLs that it makes.
+    attributes = {"authentication": draw(FLAG), "generate_node_acls": generate}
+    attributes["cache_dynamic_acls"] = generate or draw(FLAG)
     return Tpg(
         tag,
         draw(st.booleans()),
         draw(CHAP),
-        {"authentication": draw(FLAG), "generate_node_acls": draw(FLAG), "cache_dynamic_acls": draw(FLAG)},
+        attributes,
         {"AuthMethod": draw(st.sampled_from(("CHAP", "CHAP,None"))), "MaxConnections": "1"},
         tuple(luns),
         tuple(Portal("127.0.0.1", port, False, False) for port in sorted(ports)),

@@ -24,7 +24,8 @@ ELSEWHERE = {
 }
 HERE = {"default_cmdsn_depth", "login_timeout", "tpg_enabled_sendtargets"}
 WITHOUT = {
-    "cache_dynamic_acls": "keeps a dynamic ACL after its session, which no initiator can tell",
+    "cache_dynamic_acls": "keeps a dynamic ACL after its session: here, what a guest may do is looked up "
+    "at each login, and its registrations stay",
     "default_erl": "the level is negotiated from param/ErrorRecoveryLevel, and is 0",
     "fabric_prot_type": "no protection information is kept",
     "login_keys_workaround": "for initiators that do not answer keys the target proposes: it proposes none",

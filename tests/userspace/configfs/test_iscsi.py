@@ -97,6 +97,19 @@ def test_the_engine_may_refuse_to_enable(box: Box) -> None:
     box.refuses(errno.EADDRINUSE, f"{TPG}/param/TargetAlias", "x")
 
 
+def test_acls_of_guests_are_kept_as_long_as_they_are_made(box: Box) -> None:
+    """As a kernel has it, which takes a 0 and forgets it."""
+    made, kept = f"{TPG}/attrib/generate_node_acls", f"{TPG}/attrib/cache_dynamic_acls"
+    box.takes(kept, "0")
+    box.write(made, "1")
+    assert box.read(kept) == "1\n"
+    box.write(kept, "0")
+    assert box.read(kept) == "1\n"
+    box.write(made, "0")
+    assert box.read(kept) == "1\n"
+    box.takes(kept, "0")
+
+
 def test_authentication_moves_auth_method(box: Box) -> None:
     method, switch = f"{TPG}/param/AuthMethod", f"{TPG}/attrib/authentication"
     assert box.read(method) == "CHAP\n"
