@@ -25,8 +25,8 @@ log = logging.getLogger("isadmin.userspace")
 INPUT = select.EPOLLIN
 OUTPUT = select.EPOLLOUT
 
-_MOST = 256
-"""Events of one look."""
+_MOST = 64
+"""Events of one look: who has waited longest is in the next one, however many others there are."""
 
 
 class _Selector(selectors.EpollSelector):

@@ -193,15 +193,3 @@ def together(clients: int, load: Run) -> Run:
         return Load(sum(load.operations for load in loads), longest)
 
     return run
-
-
-def logins(server: Server, seconds: float) -> Load:
-    start = now = time.perf_counter()
-    count = 0
-    while now - start < seconds:
-        initiator = Initiator(("127.0.0.1", server.port), target=IQN)
-        initiator.logout()
-        initiator.close()
-        count += 1
-        now = time.perf_counter()
-    return Load(count, now - start)

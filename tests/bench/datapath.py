@@ -27,7 +27,8 @@ from pathlib import Path
 
 from isadmin.userspace import limits
 from isadmin.userspace.loop import run
-from tests.bench._loads import Run, beside_a_streamer, burst, logins, perf, qemu, together
+from tests.bench._loads import Run, beside_a_streamer, burst, perf, qemu, together
+from tests.bench._logins import at_once, beside_a_storm, logins, raise_descriptor_limit
 from tests.bench._memory import MIB, never_read, outstanding_writes
 from tests.bench._profile import profile
 from tests.bench._targets import DEPTH, Server, interpreter, isadmin, serve, tgt
@@ -47,6 +48,9 @@ class Figure:
 
 RANDOM_4K = ("-b", "8", "-r")
 
+STORM = 1000
+"""Sessions that come back at once after a restart."""
+
 FIGURES = [
     Figure("4k random read, depth 32 (iscsi-perf)", perf("-m", "32", *RANDOM_4K), "IOPS", 2.5, 0.5),
     Figure("the same, four clients", together(4, perf("-m", "32", *RANDOM_4K)), "IOPS", 2.5, 0.5),
@@ -57,7 +61,9 @@ FIGURES = [
     Figure("256k write, depth 8 (qemu-img)", qemu(8, 256 << 10, write=True), "MB/s", 1.2, 0.7, 256 << 10),
     Figure("4k read, depth 1 (iscsi-perf)", perf("-m", "1", *RANDOM_4K), "IOPS", 1.0),
     Figure("4k read, depth 1, beside a 1 MiB streamer", beside_a_streamer, "IOPS", 3.0),
-    Figure("logins", logins, "/s", 0.5),
+    Figure("logins, one after another", logins(1), "/s", 0.5),
+    Figure("logins, eight at a time", logins(8), "/s", 0.5),
+    Figure(f"logins, {STORM} at once", at_once(STORM), "/s", 0.5),
     Figure("4k read, depth 32, digests (burst)", burst(32, 4096, write=False, digests=True), "IOPS"),
     Figure("4k write, depth 32, digests (burst)", burst(32, 4096, write=True, digests=True), "IOPS"),
     Figure("256k read, depth 8 (burst)", burst(8, 256 << 10, write=False), "MB/s", 1.4, 0.5, 256 << 10),
@@ -125,6 +131,14 @@ def memory(server: Server, sessions: int, seconds: float) -> list[str]:
     return missed
 
 
+def stalls(servers: list[Server]) -> None:
+    """Print how long a client waits for its reads while many others log in."""
+    print(f"\n4k reads, depth 1, while {STORM} sessions log in at once, ms")
+    for server in servers:
+        median, longest = beside_a_storm(server, STORM)
+        print(f"  {server.name:<16} median {median:8.2f}   longest {longest:8.1f}", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--brief", action="store_true", help="one short round, two kinds of tgt")
@@ -141,6 +155,7 @@ def main() -> int:
     print(f"isadmin runs in {interpreter()}")
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
+        raise_descriptor_limit()
         servers = [stack.enter_context(isadmin(directory, tuned=tuned)) for tuned in (False, True)]
         for store in ("rdwr", "aio"):
             ways = (True,) if options.brief else (False, True)
@@ -157,6 +172,8 @@ def main() -> int:
                 print(f"  where the time of {best.name} goes:")
                 for line in profile(best, figure.load, seconds):
                     print(f"    {line}", flush=True)
+        if re.search(options.only, "stalls"):
+            stalls([servers[0], servers[2]])
         if re.search(options.only, "memory"):
             missed += memory(servers[1], 20 if options.brief else 200, seconds)
     if missed:
