@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 Receiver: TypeAlias = Generator[None, tuple[memoryview, int] | None, None]
 
-_unpack_command = Struct(">IIQIII4xHQIH").unpack_from
+_unpack_command = Struct(">IIQIII4xHIIIH").unpack_from
 """A SCSI Command with its CDB (RFC 7143 section 11.3): opcode and flags; lengths of additional headers and
-data; LUN; ITT; expected data transfer length; CmdSN; CDB bytes 0-1, 2-9, 10-13, 14-15. Bytes 2-9 are a
-16-byte CDB's LBA, and LBA << 32 | group << 24 | length << 8 | control of a 10-byte one."""
+data; LUN; ITT; expected data transfer length; CmdSN; CDB bytes 0-1, 2-5, 6-9, 10-13, 14-15. Bytes 2-5 are the
+LBA of a 10-byte CDB, 6-9 its group << 24 | length << 8 | control; 2-9 are a 16-byte one's LBA. No number of
+more than 30 bits is usual among them: arithmetic with longer ones takes Python twice as long."""
 _pack_data_in = Struct(">II8xIIIII12x").pack_into
 """A Data-In that is all of its command's data (section 11.7): opcode, flags and status; data length; ITT;
 TTT; StatSN; ExpCmdSN; MaxCmdSN. LUN, DataSN, offset and residual are 0."""
@@ -35,19 +36,16 @@ _pack_response = Struct(">I12xI4xIII12x").pack_into
 """A SCSI Response without data (section 11.4): opcode, flags, response and status; ITT; StatSN; ExpCmdSN;
 MaxCmdSN."""
 
-_READS = frozenset((0x01C00000, 0x01C10000))
-"""SCSI Command with F and R, task attribute untagged or simple."""
-_WRITES = frozenset((0x01A00000, 0x01A10000))
+_TEN = frozenset((0x01C02800, 0x01C12800, 0x01A02A00, 0x01A12A00))
+"""Opcode and flags of a SCSI Command with F and R (W), task attribute untagged or simple, together with the
+first two bytes of a READ (10) (WRITE (10)) without odd bits."""
+_SIXTEEN = frozenset((0x01C08800, 0x01C18800, 0x01A08A00, 0x01A18A00))
+_WRITING = 0x0200
+"""What makes a WRITE of a READ there."""
 _GOOD_DATA_IN = 0x25810000
 """F and S bits, status GOOD."""
 _GOOD_RESPONSE = 0x21800000
 _NO_TAG = 0xFFFFFFFF
-_READ_10, _READ_16 = 0x2800, 0x8800
-"""The first two bytes of CDBs without odd bits."""
-_KIND = 0xFDFF
-"""All of them but the bit that makes a WRITE of a READ."""
-_ODD_10 = 0xFF0000FF
-"""Group number and control in bytes 2-9 of a 10-byte CDB."""
 _NO_LUN = -1
 
 
@@ -91,6 +89,7 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                 continue
             appetite = limits.RECEIVE
         position = sent = commands = read_bytes = write_bytes = 0
+        latest = end - head
         exp_cmd_sn, stat_sn = session.exp_cmd_sn, connection.stat_sn
         ahead = session.window - 1 - session.outstanding
         arena = server.arena
@@ -99,35 +98,38 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
         if path is None or path.plain is not plain or ahead < 0:
             known = _NO_LUN
         try:
-            while end - position >= head:
+            while position <= latest:
                 (
-                    first, lengths, lun, itt, expected, cmd_sn, operation, middle, tail, last
+                    first, lengths, lun, itt, expected, cmd_sn, operation, high, low, tail, last
                 ) = _unpack_command(view, position)  # fmt: skip
                 if lun != known:
+                    known = lun
                     found = paths.get(lun)
-                    if found is not None and found.plain is not None and ahead >= 0:
+                    if found is None or found.plain is None or ahead < 0:
+                        most = 0
+                    else:
                         if path is not None and commands:
                             count(path, commands, read_bytes, write_bytes)
                             commands = read_bytes = write_bytes = 0
-                        known, path, plain = lun, found, found.plain
+                        path, plain = found, found.plain
                         shift, unit_blocks, most, read_now, write_now = plain
-                if lun == known and cmd_sn == exp_cmd_sn and not (tasks and itt in tasks):
-                    kind = operation & _KIND
-                    if kind == _READ_10:
-                        lba, blocks = middle >> 32, 0 if middle & _ODD_10 else middle >> 8 & 0xFFFF
-                    elif kind == _READ_16:
-                        lba, blocks = middle, 0 if last else tail
+                if cmd_sn == exp_cmd_sn and not (tasks and itt in tasks):
+                    kind = first | operation
+                    if kind in _TEN:
+                        # A group number makes it more blocks than any unit takes.
+                        lba, blocks = high, 0 if low & 0xFF else low >> 8
+                    elif kind in _SIXTEEN:
+                        lba, blocks = high << 32 | low if high else low, 0 if last else tail
                     else:
-                        lba = blocks = 0
-                    length = blocks << shift
-                    if length == expected and 0 < blocks <= most and lba + blocks <= unit_blocks:
-                        if first in _READS:
+                        blocks = 0
+                    if 0 < blocks <= most and lba + blocks <= unit_blocks and blocks << shift == expected:
+                        length = expected
+                        if not operation & _WRITING:
                             place = used + head
                             after = place + length
                             stop = after + tail_digest
                             if (
-                                operation == kind
-                                and not lengths
+                                not lengths
                                 and stop <= limits.ARENA
                                 and not (digests and _damaged(view, position, head, 0, 0))
                                 and read_now(lba << shift, arena[place:after]) == length
@@ -163,20 +165,19 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                                 start = used = server.arena_used
                                 if connection.blocked or connection.closed:
                                     break
-                                if sent >= limits.TURN and end - position >= head:
+                                if sent >= limits.TURN and position <= latest:
                                     connection.wait_for_turn()
                                     break
                                 continue
-                        elif first in _WRITES:
+                        else:
                             place = position + head
                             after = place + length
                             stop = after + tail_digest
                             if (
-                                operation != kind
+                                write_now is not None
                                 and lengths == length
                                 and stop <= end
                                 and length <= max_recv
-                                and write_now is not None
                                 and not (digests and _damaged(view, position, head, after, stop))
                                 and write_now(lba << shift, view[place:after])
                             ):
