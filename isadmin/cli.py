@@ -49,6 +49,7 @@ OPTIONS = (
     Option(("-c", "--commands"), "COMMANDS", "run these commands, parted by ;"),
     Option(("--keep-going",), None, "go on after a command of a batch failed; the exit status is its own"),
     Option(("--atomic",), None, "undo all that a batch did if one of its commands fails"),
+    Option(("--dry-run",), None, "show what the command would change, and change nothing"),
     Option(("-u", "--userspace"), None, "work on the userspace target, starting it if need be"),
     Option(("--configfs",), "DIR", "work on the target whose configfs directory is DIR"),
     Option(("--show-secrets",), None, "show CHAP secrets instead of ********"),
@@ -191,12 +192,14 @@ def _run(words: Sequence[str]) -> int:
         raise UsageError(f"Both {given[0]} and a command: {call.words[0]}", "give one of them")
     if call.flags >= {"atomic", "keep-going"}:
         raise UsageError("Both --atomic and --keep-going", "give one of them")
+    if "dry-run" in call.flags and not call.words:
+        raise UsageError("Option --dry-run without a command", "name the command whose changes it shows")
     session = _session(call)
     if given or (not call.words and (sys.stdin is None or not sys.stdin.isatty())):
         return _batch(session, call)
     session.can_ask = bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())
     if call.words:
-        session.run_words(call.words)
+        session.run_words(call.words, dry_run="dry-run" in call.flags)
         session.finish(save=False)
         return session.status
     from isadmin.shell.repl import Repl

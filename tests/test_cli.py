@@ -71,6 +71,16 @@ def test_a_sole_path_is_no_error(world: World, capsys: Captured) -> None:
         (["-c", "x", "ls"], 2, "isadmin: Both -c and a command: ls: give one of them\n"),
         (["-c", "ls", "-f", "x"], 2, "isadmin: Both -f and -c: give one of them\n"),
         (["--atomic", "--keep-going"], 2, "isadmin: Both --atomic and --keep-going: give one of them\n"),
+        (
+            ["--dry-run"],
+            2,
+            "isadmin: Option --dry-run without a command: name the command whose changes it shows\n",
+        ),
+        (
+            ["--dry-run", "info"],
+            2,
+            "isadmin: info: unexpected argument '--dry-run': it changes nothing of the target\n",
+        ),
         (["-c", "cd /; nosuch/"], 2, "isadmin: -c:2: No such path /nosuch (in: nosuch/)\n"),
         (["-f", "/nosuch/file"], 5, "isadmin: No such file /nosuch/file\n"),
         (["-f", "/"], 1, "isadmin: Cannot read /: Is a directory\n"),

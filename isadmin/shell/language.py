@@ -22,6 +22,8 @@ BLANKS = " \t"
 KEY = pattern(r"[A-Za-z0-9_-]+(?==)")
 PLAIN = pattern(r"[^\s\"'#][^\s\"']*")
 MASK = "********"
+DRY_RUN = "--dry-run"
+"""The option of every command that changes the target: show the changes, make none."""
 SECRET = pattern(r"(?i)(?<![a-z0-9_-])(?=[a-z0-9_-]*?(?:password|secret)(?!_file=))[a-z0-9_-]++=")
 """NAME= of a value that must not be shown or kept. Every NAME is read once: lines may be huge."""
 

@@ -30,7 +30,7 @@ from isadmin.errors import IsadminError, UsageError
 from isadmin.light import replace
 from isadmin.shell import render
 from isadmin.shell.groups import GLOBAL, Groups, close_to
-from isadmin.shell.language import Command
+from isadmin.shell.language import DRY_RUN, Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 Summary = tuple[str, bool | None]
 _TAKES_WORDS, _TAKES_KEYS = 0x04, 0x08
 """inspect.CO_VARARGS and CO_VARKEYWORDS."""
-DRY_RUN = "--dry-run"
-"""The option of every command that changes the target: show the changes, make none."""
 
 
 class Node(Groups):
@@ -249,13 +247,12 @@ class Node(Groups):
         code = function.__code__
         named = code.co_varnames[1 : code.co_argcount]
         required = named[: len(named) - len(function.__defaults__ or ())]
+        if DRY_RUN in command.arguments:
+            raise self._misused(
+                command, f"unexpected argument '{DRY_RUN}'", "it changes nothing of the target"
+            )
         if len(command.arguments) > len(named) and not code.co_flags & _TAKES_WORDS:
-            surplus = command.arguments[len(named)]
-            if surplus == DRY_RUN:
-                raise self._misused(
-                    command, f"unexpected argument '{surplus}'", "it changes nothing of the target"
-                )
-            raise self._misused(command, f"unexpected argument '{surplus}'")
+            raise self._misused(command, f"unexpected argument '{command.arguments[len(named)]}'")
         given = {*named[: len(command.arguments)]}
         for key in command.keywords:
             if key in given:

@@ -192,9 +192,13 @@ class Session:
         """Run one line as the user typed it. Raises IsadminError."""
         self.run(language.parse(line))
 
-    def run_words(self, words: Sequence[str]) -> None:
-        """Run one command given as a program's arguments. Raises IsadminError."""
-        self.run(language.parse_words(words))
+    def run_words(self, words: Sequence[str], *, dry_run: bool = False) -> None:
+        """Run one command given as a program's arguments; `dry_run` adds its option --dry-run. Raises
+        IsadminError."""
+        command = language.parse_words(words)
+        if dry_run and command.name and language.DRY_RUN not in command.arguments:
+            command = replace(command, arguments=(*command.arguments, language.DRY_RUN))
+        self.run(command)
 
     def run(self, command: Command) -> None:
         """Run one command. Raises IsadminError, whatever failed underneath."""

@@ -305,9 +305,33 @@ def test_what_would_be_refused_is_refused(rich: World) -> None:
 
 
 def test_where_nothing_is_changed_there_is_no_such_option(rich: World) -> None:
-    for line in ("ls --dry-run", "set global color_mode=true --dry-run"):
-        with pytest.raises(IsadminError):
+    for line in (
+        "ls --dry-run",
+        "set global color_mode=true --dry-run",
+        "saveconfig --dry-run",
+        "/backstores/fileio/used saveconfig --dry-run",
+        "get global --dry-run",
+    ):
+        with pytest.raises(IsadminError, match="--dry-run"):
             rich.run(line)
+
+
+def test_the_option_can_stand_before_the_command(rich: World, module_userspace: Userspace) -> None:
+    file = str(module_userspace.state / "saveconfig.json")
+    for words in (
+        ["/backstores/fileio", "delete", "used"],
+        [f"{TPG} set attribute login_timeout=20"],
+        ["restoreconfig", file, "clear_existing=true"],
+        ["apply", file],
+    ):
+        said = module_userspace.isadmin("--dry-run", *words)
+        assert said.returncode == 0, said.stderr
+        behind = f"{words[0]} --dry-run".split() if len(words) == 1 else [*words, "--dry-run"]
+        assert said.stdout == module_userspace.isadmin(*behind).stdout != ""
+        assert module_userspace.isadmin("--dry-run", *behind).stdout == said.stdout
+        assert rich.running() == rich.before
+    for words in (["ls"], ["/backstores/fileio/used", "saveconfig"], ["-c", "ls"]):
+        assert module_userspace.isadmin("--dry-run", *words).returncode == 2
 
 
 def test_says_whose_session_would_end(module_userspace: Userspace) -> None:
