@@ -36,7 +36,7 @@ _isadmin() {
         value=${cur#*=}
         _isadmin_value "${cur%%=*}" "$value"
     elif ((i == count - 1)) && [[ $cur == -* ]]; then
-        _isadmin_words "$cur" -h --help -v --version -f --file -c --commands --keep-going --atomic -u --userspace --configfs --show-secrets --ask -y --yes --output --debug
+        _isadmin_words "$cur" -h --help -v --version -f --file -c --commands --keep-going --atomic --dry-run -u --userspace --configfs --show-secrets --ask -y --yes --output --debug
     elif ((i < count - 1)) && [[ ${words[i]} == userspace ]]; then
         _isadmin_userspace "$cur" "${words[@]:i + 1}"
     else

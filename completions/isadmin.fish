@@ -31,6 +31,7 @@ complete -c isadmin -n 'not __isadmin_in_userspace' -s f -l file -r -F -d 'run t
 complete -c isadmin -n 'not __isadmin_in_userspace' -s c -l commands -x -d 'run these commands, parted by ;'
 complete -c isadmin -n 'not __isadmin_in_userspace' -l keep-going -d 'go on after a command of a batch failed; the exit status is its own'
 complete -c isadmin -n 'not __isadmin_in_userspace' -l atomic -d 'undo all that a batch did if one of its commands fails'
+complete -c isadmin -n 'not __isadmin_in_userspace' -l dry-run -d 'show what the command would change, and change nothing'
 complete -c isadmin -n 'not __isadmin_in_userspace' -s u -l userspace -d 'work on the userspace target, starting it if need be'
 complete -c isadmin -n 'not __isadmin_in_userspace' -l configfs -x -a '(__fish_complete_directories)' -d 'work on the target whose configfs directory is DIR'
 complete -c isadmin -n 'not __isadmin_in_userspace' -l show-secrets -d 'show CHAP secrets instead of ********'

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
+import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from isadmin.errors import IsadminError
@@ -76,6 +79,30 @@ def test_results_come_on_a_line_of_their_own(monkeypatch: pytest.MonkeyPatch) ->
     shown.session.out = shown.session.err = screen = Terminal()
     batch.run(shown.session, batch.given("pwd; create x"), Reports())
     assert screen.getvalue().split("\r")[-1] == "\x1b[KCreated box x of size 1M.\n"
+
+
+PROGRAM = """
+import sys
+from isadmin import cli
+from isadmin.shell import batch
+batch.SLOW = batch.REDRAW = 0.0
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_batch_at_a_real_terminal_shows_how_far_it_is_and_then_its_error(tmp_path: Path) -> None:
+    file = tmp_path / "boxes.txt"
+    file.write_text("pwd\n\npwd nothing\npwd\n")
+    child = pexpect.spawn(sys.executable, ["-c", PROGRAM, "-f", str(file)], encoding="utf-8", timeout=60)
+    for number in (1, 2, 3):
+        child.expect(rf"\r{re.escape(str(file))}: line {number}, \d+ lines a second\x1b\[K")
+        if number == 1:
+            child.expect_exact("\r\x1b[K/\r\n")
+    child.expect_exact(f"\r\x1b[Kisadmin: {file}:3: pwd: unexpected argument 'nothing'")
+    child.expect_exact("(in: pwd nothing)\r\n")
+    assert "line 4" not in child.read()
+    child.wait()
+    assert child.exitstatus == 2
 
 
 def test_elsewhere_there_is_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
