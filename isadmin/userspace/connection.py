@@ -4,7 +4,7 @@ The shape is the one that was measured to be fast. One receive buffer serves all
 of a connection receives once, handles every complete PDU in place (fastpath.py), and sends all answers with
 one system call. What would block goes to a thread pool. While a send is blocked nothing more is read from
 that connection, so a client that never reads its answers costs a bounded amount of memory; and after
-limits.TURN bytes of answers the other connections have their turn.
+limits.TURN bytes of answers, fewer while there are any, the other connections have their turn.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Connection:
         "_heard_octets",
         "_out",
         "_receiver",
+        "_short_turns",
         "_stalled_ticks",
         "_watched",
         "active",
@@ -120,6 +121,8 @@ class Connection:
         self._direct_done: Callable[[], None] | None = None
         self._arena: memoryview | None = None
         self._watched = 0
+        self._short_turns = 0
+        """So many turns are to be short, because others are waiting."""
         self._stalled_ticks = 0
 
     @property
@@ -385,13 +388,20 @@ class Connection:
                 self.send(crc32c(bytes(data) + pad if pad else data))
 
     def flush(self) -> None:
-        """Send what is queued, as far as the socket takes it and limits.TURN allows."""
+        """Send what is queued, as far as the socket takes it and the connection's turn allows."""
         out = self._out
         if self.closed or self.blocked:
             return
-        sock = self.sock
+        sock, server = self.sock, self.server
+        other = server.served
+        if other is not self:
+            server.served = self
+            self._short_turns = limits.SHORT_TURNS if other is not None else 0
+        room = limits.TURN
+        if self._short_turns:
+            self._short_turns -= 1
+            room = limits.SHORT_TURN
         try:
-            room = limits.TURN
             while out:
                 sent = sock.sendmsg(self._batch(room))
                 self._sent(sent)
@@ -406,7 +416,7 @@ class Connection:
             self.close(f"{error.strerror}")
             return
         if self._arena is None:
-            self.server.arena_used = 0
+            server.arena_used = 0
         if self.closing:
             self.close("", quiet=True)
 
@@ -523,6 +533,8 @@ class Connection:
         else:
             self.server.arena_used = 0
         self.server.connections.discard(self)
+        if self.server.served is self:
+            self.server.served = None
         if self.machine is not None:
             self.machine.close()
         full = self.full

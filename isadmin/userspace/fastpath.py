@@ -88,6 +88,7 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                 connection.ended()
                 continue
             appetite = limits.RECEIVE
+        server.served = connection
         position = sent = commands = read_bytes = write_bytes = 0
         latest = end - head
         exp_cmd_sn, stat_sn = session.exp_cmd_sn, connection.stat_sn

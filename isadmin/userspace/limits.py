@@ -20,6 +20,10 @@ FLUSH_AT = 256 << 10
 TURN = 320 << 10
 """Bytes of answers after which a connection lets the others have their turn: a little more than one segment
 of the usual 256 KiB, which then goes out whole."""
+SHORT_TURN = 72 << 10
+"""The same while others want to be served too: their small reads would wait for all of it."""
+SHORT_TURNS = 256
+"""Turns that are short after another connection has been served."""
 MAX_IOV = 1024
 """Buffers of one sendmsg: IOV_MAX of Linux."""
 WRITE_BUDGET = 128 << 20

@@ -60,6 +60,8 @@ class Server:
         self._buffers: dict[int, list[bytearray]] = {}
         self._buffered = 0
         self.connections: set[Connection] = set()
+        self.served: Connection | None = None
+        """The connection that was served last."""
         self._pool: ThreadPoolExecutor | None = None
         self._finished: deque[Callable[[], None]] = deque()
         self._waking = False

@@ -129,6 +129,8 @@ def test_a_long_read_is_sent_in_turns(plain: Initiator, monkeypatch: pytest.Monk
 def test_two_initiators_with_turns_each_get_their_own(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers that have to wait lie in an arena that the next connection must not use."""
     monkeypatch.setattr(limits, "TURN", 20_000)
+    monkeypatch.setattr(limits, "SHORT_TURN", 7_000)
+    monkeypatch.setattr(limits, "SHORT_TURNS", 5)
     tpg = rig.serve(rig.ramdisk(SIZE))
     with rig.login(tpg) as one, rig.login(tpg, name="iqn.2003-01.org.test:other") as other:
         for initiator in (one, other):
