@@ -264,3 +264,37 @@ def test_free_numbers_are_the_lowest_whoever_makes_and_removes(tmp_path: Path) -
     make(6)
     assert lio.free_number(str(luns)) == 1
     assert lio.free_number(str(tmp_path / "nosuch")) == 0
+
+
+def test_a_storage_object_made_here_is_found_without_another_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lio, core = Lio(str(tmp_path)), tmp_path / "core"
+
+    def make(number: int) -> StorageObject:
+        path = core / f"rd_mcp_{number}" / f"r{number}"
+        path.mkdir(parents=True)
+        return StorageObject(str(path))
+
+    (core / "alua").mkdir(parents=True)
+    make(0)
+    assert (lio.free_hba(), len(lio.hbas())) == (1, 1)
+    listed = []
+    names = files.names
+
+    def counted(path: str) -> list[str]:
+        listed.append(path)
+        return names(path)
+
+    monkeypatch.setattr(files, "names", counted)
+    for number in (1, 2):
+        so = make(number)
+        lio.made_storage_object(so.path)
+        assert lio.find_storage_object("ramdisk", so.name) == so
+        assert lio.free_hba() == number + 1
+    assert listed == []
+    others = make(4)
+    lio.made_storage_object(make(3).path)
+    assert lio.find_storage_object("ramdisk", "r4") == others
+    assert lio.free_hba() == 5
+    assert listed == [str(core)] * 2
