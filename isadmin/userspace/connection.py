@@ -402,6 +402,17 @@ class Connection:
             self._short_turns -= 1
             room = limits.SHORT_TURN
         try:
+            if len(out) == 1 and self.out_bytes <= room:
+                # Most often it is one run, and the socket takes it.
+                sent = sock.send(out[0])
+                if sent == self.out_bytes:
+                    out.clear()
+                    self.out_bytes = 0
+                    self.tx_octets += sent
+                else:
+                    self._sent(sent)
+                    self.block()
+                    return
             while out:
                 sent = sock.sendmsg(self._batch(room))
                 self._sent(sent)
@@ -497,6 +508,7 @@ class Connection:
     def reject(self, error: ProtocolError, header: bytes | bytearray) -> None:
         """Answer with a Reject PDU and close: what was wrong cannot be put right at ErrorRecoveryLevel 0."""
         if self.full is not None:
+            self.full.active.broken(error)
             self.full.send_reject(error.reason, bytes(header))
         log.warning("connection from %s broke the protocol: %s", self.peer, error)
         self.close_after_flush()

@@ -170,15 +170,15 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                                     connection.wait_for_turn()
                                     break
                                 continue
-                        else:
+                        elif lengths == length <= max_recv:
                             place = position + head
                             after = place + length
                             stop = after + tail_digest
+                            if stop > end:
+                                # Its data is still on its way.
+                                break
                             if (
                                 write_now is not None
-                                and lengths == length
-                                and stop <= end
-                                and length <= max_recv
                                 and not (digests and _damaged(view, position, head, after, stop))
                                 and write_now(lba << shift, view[place:after])
                             ):
