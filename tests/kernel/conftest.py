@@ -89,6 +89,12 @@ def loop_devices(lio: None, tmp_path: Path) -> Iterator[LoopDevices]:
         yield devices
 
 
+@pytest.fixture(scope="module")
+def module_loop_devices(lio: None, module_tmp: Path) -> Iterator[LoopDevices]:
+    with loop_devices_in(module_tmp) as devices:
+        yield devices
+
+
 @pytest.fixture(scope="session")
 def system_bus() -> Iterator[None]:
     """A D-Bus system bus, which targetcli wants."""

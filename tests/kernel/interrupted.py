@@ -81,8 +81,8 @@ class Isadmin:
     """isadmin's command line and daemon, forked from here: to start Python anew takes most of a boot."""
 
     def __init__(self) -> None:
-        for module in (*forks.WARM, "isadmin.userspace.daemon", "isadmin.shell.nodes.configuration"):
-            importlib.import_module(module)
+        forks.warm()
+        importlib.import_module(forks.DAEMON)
         from isadmin.cli import main
 
         self._main = main

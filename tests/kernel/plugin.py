@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from subprocess import TimeoutExpired
 
 import pytest
@@ -33,6 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--kernel", choices=("vm", "host", "none"), help="where they run (default: vm if it can be had)"
     )
+    group.addoption(
+        "--kernel-long", action="store_true", help="run those, too, that take long in a machine in software"
+    )
     group.addoption("--kvm", action="store_true", help="run the virtual machine with KVM, not in software")
     group.addoption("--kernel-reports", type=int, metavar="FD", help="write test reports as JSON lines to FD")
 
@@ -40,7 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "kernel(disposable): needs the kernel's target; with disposable=True, a machine for it alone",
+        "kernel(disposable, long): needs the kernel's target; with disposable=True, a machine for it alone; "
+        "with long=True, only with --kernel-long",
     )
     config.addinivalue_line("markers", "vm: boots virtual machines of its own")
     lacks = vm.missing()
@@ -62,10 +66,18 @@ def runs_in_vm(item: pytest.Item) -> bool:
     return item.config.stash[MODE] == "vm" and item.get_closest_marker("kernel") is not None
 
 
-def spoils(item: pytest.Item) -> bool:
-    """Does it set up a machine as no test should do to one that is used for anything else?"""
+def is_kernel(item: pytest.Item, kind: str) -> bool:
+    """Is it marked as a kernel's test of this kind? One that is `disposable` sets up a machine as no test
+    should do to one that is used for anything else; one that is `long` takes minutes in software."""
     mark = item.get_closest_marker("kernel")
-    return mark is not None and bool(mark.kwargs.get("disposable"))
+    return mark is not None and bool(mark.kwargs.get(kind))
+
+
+def unlike(item: pytest.Item) -> Collection[str]:
+    """The tests of its module in which a kernel does otherwise."""
+    module = item.getparent(pytest.Module)
+    found: Collection[str] = getattr(module.obj, "UNLIKE", ()) if module is not None else ()
+    return found
 
 
 @pytest.hookimpl(trylast=True)
@@ -76,7 +88,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     leave_out = {"vm": (), "host": ("vm",), "none": ("vm", "kernel")}[mode]
     out = [item for item in items if any(item.get_closest_marker(name) for name in leave_out)]
     if mode == "host" and config.getoption("kernel_reports") is None:
-        out += [item for item in items if spoils(item)]
+        out += [item for item in items if is_kernel(item, "disposable")]
+    if not config.getoption("kernel_long"):
+        out += [item for item in items if is_kernel(item, "long")]
+    # Shared test code whose module says why a kernel does otherwise.
+    out += [item for item in items if item.name in unlike(item)]
     if out:
         config.hook.pytest_deselected(items=out)
         gone = set(out)
@@ -99,6 +115,7 @@ class Remote:
             self._vm.start()
             options = [
                 "--kernel=host",
+                "--kernel-long",
                 "--kernel-reports=3",
                 "-p",
                 "no:cacheprovider",

@@ -120,10 +120,13 @@ class Kernel(Userspace):
         self, *arguments: str, typed: str | None = None, userspace: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run `isadmin ARGUMENTS`; never raises for its exit status. `userspace exec -- COMMAND`, which shows
-        a command the userspace target as the kernel's, runs COMMAND as it is; `userspace stop` leaves the
-        target empty, as a machine that goes down does."""
-        if arguments == ("userspace", "stop"):
-            clear()
+        a command the userspace target as the kernel's, runs COMMAND as it is; `userspace stop` and
+        `userspace start` leave the target empty and restore it, as a machine does that goes down and up."""
+        if arguments[:1] == ("userspace",) and arguments[1:2] in (("stop",), ("start",)):
+            if arguments[1] == "stop":
+                clear()
+            else:
+                self.start(*arguments[2:])
             return subprocess.CompletedProcess(arguments, 0, "", "")
         if arguments[:4] == ("userspace", "exec", "--", "env") and arguments[5:6] == ("isadmin",):
             return self._forks.run(list(arguments[6:]), self.env, typed)
