@@ -77,9 +77,8 @@ class Touched:
         return True
 
     def _note_whole(self, key: Key) -> None:
-        if key not in self.before or key in self._files:
-            self._note(key, self._read(key))
-            self._files.pop(key, None)
+        self._note(key, self._read(key))
+        self._files.pop(key, None)
 
     def _note(self, key: Key, one: Known) -> None:
         """What was noted of it earlier is what it was."""
@@ -104,10 +103,9 @@ class Touched:
         """Add what a later block touched. What others changed in between belongs to what was before."""
         for key, value in later.before.items():
             if key in self.left:
-                value = parts.rebased(self.before[key], self.left[key], value)
-            elif key in self.before:
-                continue
-            self.before[key] = value
+                self.before[key] = parts.rebased(self.before[key], self.left[key], value)
+            else:
+                self._note(key, value)
         self.left |= {key: parts.over(self.left.get(key), one) for key, one in later.left.items()}
 
     def _read(self, key: Key) -> Object | None:

@@ -151,3 +151,34 @@ def test_blocks_within_a_block_add_up(lio: Lio) -> None:
             second.after()
     assert whole.before == {KEY: Part({("attributes", "login_timeout"): 15, ("", "enable"): False})}
     assert whole.left == {KEY: Part({("attributes", "login_timeout"): 25, ("", "enable"): True})}
+
+
+def test_what_goes_after_its_values_were_set_is_known_whole(lio: Lio) -> None:
+    tpg = Path(lio.path, TPG)
+    path = f"{tpg}/attrib/login_timeout"
+
+    def remove() -> None:
+        for file in sorted(tpg.glob("*/*")):
+            file.unlink()
+
+    whole = {"login_timeout": 15, "generate_node_acls": 0, "cache_dynamic_acls": 0}
+    with watching(lio) as outer:
+        with watching(lio) as inner:
+            files.write(path, "20")
+            inner.after()
+        remove()
+    assert isinstance(outer.before[KEY], Tpg)
+    assert outer.before[KEY].attributes == whole
+
+
+def test_what_goes_within_a_block_after_its_values_were_set_is_known_whole(lio: Lio) -> None:
+    tpg = Path(lio.path, TPG)
+    with watching(lio) as outer:
+        files.write(f"{tpg}/attrib/login_timeout", "20")
+        with watching(lio) as inner:
+            (tpg / "param/MaxConnections").unlink()
+            inner.after()
+    before = outer.before[KEY]
+    assert isinstance(before, Tpg)
+    assert before.attributes["login_timeout"] == 15
+    assert before.parameters == {"AuthMethod": "CHAP", "MaxConnections": "1"}

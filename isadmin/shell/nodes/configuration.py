@@ -468,9 +468,9 @@ class ConfigurationCommands(SavingCommands):
         Takes back the last change of the running target, or the last ones.
 
         What has been deleted is made again; the contents of a deleted ramdisk stay lost. Nothing is
-        undone if the objects concerned were changed since by other means, unless `--force` is
-        given. Changes can be taken back until the machine is booted again; what is saved, longer
-        (see `history`).
+        undone if values that were set were changed since by other means, or objects that were made
+        or deleted are others now, unless `--force` is given. Changes can be taken back until the
+        machine is booted again; what is saved, longer (see `history`).
 
         PARAMETERS
         ==========
