@@ -9,6 +9,7 @@ machines of its own.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Collection, Iterator
@@ -123,8 +124,10 @@ class Remote:
                 "faulthandler_timeout=300",
             ]
             command = [sys.executable, "-m", "pytest", *options, *nodes]
+            # How long a run is to be.
+            env = {name: value for name, value in os.environ.items() if name.endswith("_EXAMPLES")}
             self._pytest = self._vm.launch(
-                ["sh", "-c", 'exec "$@" 3>&1 1>&2', "sh", *command], cwd=config.rootpath
+                ["sh", "-c", 'exec "$@" 3>&1 1>&2', "sh", *command], cwd=config.rootpath, env=env
             )
             self._lines = self._pytest.lines(SILENCE_LIMIT)
         except vm.VmDiedError as error:
