@@ -93,7 +93,7 @@ class Groups:
 
     def define_config_group(self, group: str, definitions: dict[str, Definition]) -> None:
         """A whole group: the name of each parameter -> [type, description, writable]. None is secret."""
-        self._groups = {**(self._groups or {}), group: definitions}
+        self._groups = {**(self._groups or {}), group: dict(definitions)}
 
     @property
     def _configuration_groups(self) -> Mapping[str, Mapping[str, Definition]]:
