@@ -37,6 +37,8 @@ class Server:
     port: int
     lun: int
     pid: int
+    tuned: bool
+    """Takes 256 KiB at once."""
 
     @property
     def url(self) -> str:
@@ -93,11 +95,13 @@ def isadmin(directory: Path, *, tuned: bool) -> Iterator[Server]:
     with image.open("wb") as file:
         file.truncate(SIZE)
     command = [interpreter(), "-m", "tests.bench.datapath", "--serve", str(port), str(image)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *filter(None, sys.path)])}
+    # Its own standard library, not that of the Python that runs the bench.
+    libraries = [path for path in sys.path if path.endswith("site-packages")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *libraries])}
     with subprocess.Popen(command + (["--tuned"] if tuned else []), env=environment) as process:
         try:
             wait_for(port)
-            yield Server(f"isadmin{' 256k' if tuned else ''}", port, 0, process.pid)
+            yield Server(f"isadmin{' 256k' if tuned else ''}", port, 0, process.pid, tuned)
         finally:
             process.send_signal(signal.SIGTERM)
 
@@ -156,6 +160,6 @@ def tgt(directory: Path, store: str, *, tuned: bool) -> Iterator[Server]:
             new_unit = ["--mode", "logicalunit", "--op", "new", "--tid", "1", "--lun", "1"]
             admin(*new_unit, "-b", str(image), "--bstype", store)
             admin("--mode", "target", "--op", "bind", "--tid", "1", "-I", "ALL")
-            yield Server(f"tgt {store}{' 256k' if tuned else ''}", port, 1, process.pid)
+            yield Server(f"tgt {store}{' 256k' if tuned else ''}", port, 1, process.pid, tuned)
         finally:
             process.kill()
