@@ -165,6 +165,7 @@ class Commands:
     def _scsi_command(self, header: bytes, data: memoryview, ahs: bytes) -> None:
         _, flags, _, _, lun, itt, expected, _, _, cdb = SCSI_COMMAND.unpack(header)
         session = self.session
+        self.active.nexus.commands += 1
         if itt in self.tasks:
             self.send_reject(RejectReason.TASK_IN_PROGRESS, header)
             return
@@ -470,8 +471,9 @@ class Commands:
         expected_in = task.expected if task.flags & CommandFlag.READ else 0
         length = len(data)
         if command.found is not None and (length or command.data_out):
-            count(command.found, 0, length, command.data_out_length if command.data_out else 0)
+            count(command.found, 0, min(length, expected_in), len(command.data_out or b""))
         if length and expected_in and not command.status:
+            self.active.nexus.responses += 1
             self.send_data_in(task.itt, data, min(length, expected_in), task.expected - length)
             return
         if task.flags & CommandFlag.WRITE and not task.flags & CommandFlag.READ:
@@ -487,6 +489,7 @@ class Commands:
             flags |= ResponseFlag.UNDERFLOW
         elif short < 0:
             flags |= ResponseFlag.OVERFLOW
+        self.active.nexus.responses += 1
         segment = len(sense).to_bytes(2, "big") + sense if sense else b""
         stat_sn, exp_cmd_sn, max_cmd_sn = self._status_numbers()
         header = SCSI_RESPONSE.pack(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Protocol
 
 from isadmin.userspace.model import Device, Lun, MappedLun, NodeAcl, Portal, TargetPortGroup, Tpg
@@ -130,12 +131,25 @@ class SessionFacts:
     """Negotiated operational keys by name."""
     cmd_pdus: int = 0
     rsp_pdus: int = 0
+    rx_data_octets: int = 0
+    tx_data_octets: int = 0
+    """Data of SCSI commands."""
     rx_octets: int = 0
     tx_octets: int = 0
+    """All that came and went, headers and all."""
     digest_errors: int = 0
     timeout_errors: int = 0
     index: int = 0
     """The session's index in the MIBs (statistics)."""
+
+
+class SessionFailure(IntEnum):
+    """Why a session ended without a logout, as fail_type shows it."""
+
+    UNKNOWN = 0
+    DIGEST = 1
+    TIMEOUT = 2
+    PDU_FORMAT = 3
 
 
 @dataclass(slots=True)
@@ -156,12 +170,23 @@ class LoginCounters:
     last_fail_type: int = 0
     last_fail_time: float = 0.0
     """Seconds on the tree's clock (Tree's `clock` argument), 0 when nothing has failed."""
-    last_session_fail_type: int = 0
+    last_session_fail_type: SessionFailure = SessionFailure.UNKNOWN
     last_session_fail_name: str = ""
     """The initiator whose session failed last."""
     fail_address: str = ""
     fail_address_type: str = ""
     fail_initiator: str = ""
+
+    def session_failed(self, failure: SessionFailure, initiator: str) -> None:
+        """A session ended without a logout."""
+        if failure is SessionFailure.DIGEST:
+            self.digest_errors += 1
+        elif failure is SessionFailure.PDU_FORMAT:
+            self.format_errors += 1
+        else:
+            self.cxn_errors += 1
+        self.last_session_fail_type = failure
+        self.last_session_fail_name = initiator
 
 
 class Engine(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from isadmin.userspace.engine import ConnectionFacts, SessionFacts
+from isadmin.userspace.engine import ConnectionFacts, SessionFacts, SessionFailure
+from isadmin.userspace.iscsi.errors import DigestError, ProtocolError
 from isadmin.userspace.iscsi.keys import shown
 from isadmin.userspace.iscsi.session import Session
 from isadmin.userspace.model import NodeAcl, Tpg
@@ -18,6 +19,8 @@ class ActiveSession:
 
     __slots__ = (
         "acl",
+        "digest_errors",
+        "failure",
         "fast_paths",
         "logged_out",
         "max_recv",
@@ -42,10 +45,22 @@ class ActiveSession:
         self.fast_paths: dict[int, LunPath] = {}
         """The nexus's paths by the LUN field as a number, in each form that names the LUN."""
         self.logged_out = False
+        self.failure = SessionFailure.TIMEOUT
+        """Why it ended, should it end without a logout: LIO counts a lost connection as a time-out, once the
+        time is over for which it waits for another."""
         self.timeouts = 0
+        self.digest_errors = 0
         self.rx_octets = 0
         self.tx_octets = 0
         """Octets of connections that are gone."""
+
+    def broken(self, error: ProtocolError) -> None:
+        """The initiator broke the protocol; the connection ends."""
+        if isinstance(error, DigestError):
+            self.digest_errors += 1
+            self.failure = SessionFailure.DIGEST
+        else:
+            self.failure = SessionFailure.PDU_FORMAT
 
     def refresh_paths(self) -> None:
         """The nexus has other paths than before: rebuild fast_paths (in place: connection.py's loop holds
@@ -89,7 +104,6 @@ class ActiveSession:
             )
             rx += connection.rx_octets
             tx += connection.tx_octets
-        commands = sum(path.counters.num_cmds for path in self.nexus.paths.values())
         return SessionFacts(
             initiator=session.initiator,
             alias=session.alias,
@@ -106,10 +120,13 @@ class ActiveSession:
             ttt=0,
             connections=tuple(connections),
             parameters=shown(session.parameters),
-            cmd_pdus=commands,
-            rsp_pdus=commands - session.outstanding,
+            cmd_pdus=self.nexus.commands,
+            rsp_pdus=self.nexus.responses,
+            rx_data_octets=self.nexus.write_bytes,
+            tx_data_octets=self.nexus.read_bytes,
             rx_octets=rx,
             tx_octets=tx,
+            digest_errors=self.digest_errors,
             timeout_errors=self.timeouts,
             index=session.sid,
         )
@@ -120,9 +137,14 @@ def count(path: LunPath, commands: int, read_bytes: int, write_bytes: int) -> No
     counters, of_unit = path.counters, path.unit.counters
     counters.num_cmds += commands
     of_unit.num_cmds += commands
+    nexus = path.nexus
+    nexus.commands += commands
+    nexus.responses += commands
     if read_bytes:
         counters.read_bytes += read_bytes
         of_unit.read_bytes += read_bytes
+        nexus.read_bytes += read_bytes
     if write_bytes:
         counters.write_bytes += write_bytes
         of_unit.write_bytes += write_bytes
+        nexus.write_bytes += write_bytes

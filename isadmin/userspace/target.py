@@ -543,8 +543,7 @@ class Target:
             counters.normal_logouts += 1
         else:
             counters.abnormal_logouts += 1
-            counters.cxn_errors += 1
-            counters.last_session_fail_name = session.initiator
+            counters.session_failed(active.failure, session.initiator)
             if len(self._cut_off) < MAX_CUT_OFF:
                 self._cut_off.add(port)
 

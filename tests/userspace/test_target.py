@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from isadmin.userspace import model
+from isadmin.userspace.engine import SessionFailure
 from tests.initiator import Closed, Initiator, LoginFailed
 from tests.userspace.rig import IQN, Rig
 
@@ -17,6 +18,8 @@ I1 = "iqn.2003-01.org.test:i1"
 I2 = "iqn.2003-01.org.test:i2"
 REPORT_LUNS = bytes.fromhex("a00000000000000000ff0000")
 LUNS_CHANGED = 0x3F0E
+WRITE_10 = bytes.fromhex("2a000000000000008000")
+ABORT_TASK = 1
 
 
 def credentials(
@@ -219,6 +222,68 @@ def test_a_connection_that_is_cut_off_ends_its_session(rig: Rig) -> None:
     assert rig.call(lambda: rig.target.login_counters(tpg.target)).abnormal_logouts == 1
     with rig.login(tpg) as again:
         assert again.cmd(bytes(6)).asc == 0x2907, "I_T NEXUS LOSS"
+
+
+def cut_off(initiator: Initiator) -> None:
+    initiator.close()
+
+
+def damage_a_header(initiator: Initiator) -> None:
+    initiator.sock.sendall(b"\x40\x80" + bytes(46) + b"bad!")
+
+
+def send_an_unknown_opcode(initiator: Initiator) -> None:
+    initiator.send(b"\x1f\x80" + bytes(46))
+
+
+@pytest.mark.parametrize(
+    ("end", "column", "failure"),
+    [
+        (cut_off, "cxn_errors", SessionFailure.TIMEOUT),
+        (damage_a_header, "digest_errors", SessionFailure.DIGEST),
+        (send_an_unknown_opcode, "format_errors", SessionFailure.PDU_FORMAT),
+    ],
+)
+def test_what_sessions_fail_of_is_counted(
+    rig: Rig, end: Callable[[Initiator], None], column: str, failure: SessionFailure
+) -> None:
+    tpg = rig.serve(rig.ramdisk())
+    with rig.login(tpg, name=I1, keys={"HeaderDigest": "CRC32C"}) as initiator:
+        end(initiator)
+        eventually(lambda: not rig.call(lambda: rig.target.sessions(tpg)))
+    counters = rig.call(lambda: rig.target.login_counters(tpg.target))
+    errors = {name: getattr(counters, name) for name in ("cxn_errors", "digest_errors", "format_errors")}
+    assert errors == {**dict.fromkeys(errors, 0), column: 1}
+    assert (counters.last_session_fail_type, counters.last_session_fail_name) == (failure, I1)
+    assert (counters.normal_logouts, counters.abnormal_logouts) == (0, 1)
+
+
+def test_sessions_count_what_is_theirs(rig: Rig) -> None:
+    """Commands to no LUN too; of data what moved, whichever way a command took. Two that share a LUN."""
+    tpg = rig.serve(rig.ramdisk())
+
+    def counted() -> list[tuple[int, int, int, int]]:
+        facts = rig.call(lambda: rig.target.sessions(tpg))
+        return [(f.cmd_pdus, f.rsp_pdus, f.rx_data_octets, f.tx_data_octets) for f in facts]
+
+    with rig.login(tpg) as one, rig.login(tpg, isid=b"\x80\1\2\3\4\5") as other:
+        assert counted() == [(0, 0, 0, 0), (0, 0, 0, 0)]
+        one.ready()
+        other.ready()
+        assert counted() == [(2, 2, 0, 0), (2, 2, 0, 0)]
+        one.write(0, bytes(2048))
+        assert one.read(0, 3).status == 0
+        assert one.cmd(bytes(6), lun=7).status == 2
+        assert counted() == [(5, 5, 2048, 1536), (2, 2, 0, 0)]
+        # READ (6) and WRITE (6) go the long way; of INQUIRY only 5 bytes fit.
+        assert other.cmd(bytes.fromhex("080000000200"), expected_in=1024).status == 0
+        assert other.cmd(bytes.fromhex("0a0000000100"), data_out=bytes(512)).status == 0
+        assert other.cmd(bytes.fromhex("120000006000"), expected_in=5).status == 0
+        assert counted() == [(5, 5, 2048, 1536), (5, 5, 512, 1029)]
+        waiting = one.send_command(WRITE_10, data_out=bytes(65536), expected=65536)
+        assert one.receive().opcode == 0x31
+        assert one.task_management(ABORT_TASK, tag=waiting) == 0
+        assert counted()[0] == (6, 5, 2048, 1536), "an aborted command has no answer"
 
 
 def test_reinstatement_ends_the_old_session(rig: Rig) -> None:

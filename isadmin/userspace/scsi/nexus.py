@@ -135,7 +135,19 @@ class LunPath:
 class Nexus:
     """One I_T nexus: an initiator port (name and ISID) logged in to a target port (name and TPGT)."""
 
-    __slots__ = ("initiator", "isid", "lost", "paths", "target", "tpgt", "used")
+    __slots__ = (
+        "commands",
+        "initiator",
+        "isid",
+        "lost",
+        "paths",
+        "read_bytes",
+        "responses",
+        "target",
+        "tpgt",
+        "used",
+        "write_bytes",
+    )
 
     def __init__(self, initiator: str, isid: bytes, target: str, tpgt: int, *, lost: bool = False) -> None:
         self.initiator = initiator
@@ -147,6 +159,13 @@ class Nexus:
         """The same initiator port was logged in before and was cut off: its first command hears I_T NEXUS
         LOSS."""
         self.paths: dict[int, LunPath] = {}
+        self.commands = 0
+        """SCSI commands that came, to whatever LUN."""
+        self.responses = 0
+        """Of them, those that were answered."""
+        self.read_bytes = 0
+        self.write_bytes = 0
+        """Bytes of data that they moved."""
         self.used = False
         """A command has come: from now on changes of the LUN inventory are news."""
 

@@ -316,8 +316,8 @@ def session_from_info(entry: dict[str, Any], entries: Entries) -> SessionFacts:
         parameters=parameters,
         cmd_pdus=number("cmd_pdus"),
         rsp_pdus=number("rsp_pdus"),
-        tx_octets=number("txdata_octs"),
-        rx_octets=number("rxdata_octs"),
+        tx_data_octets=number("txdata_octs"),
+        rx_data_octets=number("rxdata_octs"),
         index=number("indx"),
     )
 
