@@ -1,4 +1,4 @@
-"""The full-feature phase of a connection: everything but the plain READs and WRITEs of connection.py's loop.
+"""The full-feature phase of a connection: everything but the plain READs and WRITEs of fastpath.py's loop.
 
 PDUs come in through `FullFeature.handle`, whole; it puts them in the order of CmdSN. SCSI commands are in
 commands.py, task management in taskmanagement.py; pings, texts and logouts are here.
