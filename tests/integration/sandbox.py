@@ -32,6 +32,8 @@ class Userspace:
 
     options: tuple[str, ...] = ("--userspace",)
     """What isadmin must be told to work on it."""
+    tells_of_sizes = True
+    """Do initiators hear that a LUN has another size? If not, they have to look again."""
 
     def __init__(self, directory: Path, **environment: str) -> None:
         self.state = directory / "state"

@@ -1,0 +1,9 @@
+"""Other sizes and names on the kernel's target: the integration tests' own code."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.test_reshaping import *  # noqa: F403
+
+pytestmark = pytest.mark.kernel
