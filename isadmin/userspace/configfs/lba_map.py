@@ -16,7 +16,8 @@ STATES = frozenset("OASU")
 
 def store_lba_map(context: Context, device: Device, text: str) -> None:
     """First line: segment size and multiplier. Then a line for each range: first and last block, and
-    <group>:<state> for each group, of which every line has as many. EINVAL."""
+    <group>:<state> for each group, of which every line has as many. Whatever it says, LIO then has the
+    device's groups support such states. EINVAL."""
     header = ""
     lines: list[str] = []
     members_wanted: int | None = None
@@ -39,3 +40,7 @@ def store_lba_map(context: Context, device: Device, text: str) -> None:
         listed = "".join(f" {number}:{state}" for number, state in members)
         lines.append(f"{first} {last}{listed}\n")
     device.lba_map = header + "".join(lines) if lines else ""
+    for port_group in device.port_groups.values():
+        if port_group.group_id is not None:
+            port_group.supported["alua_support_lba_dependent"] = 1
+            context.engine.alua_changed(port_group)

@@ -353,6 +353,18 @@ def test_counters_are_shown(box: Box) -> None:
     assert box.read(f"{path}/creation_time") == "500\n"
 
 
+def test_any_lba_map_makes_groups_support_what_depends_on_the_block(box: Box) -> None:
+    device = box.fileio()
+    box.mkdirs(f"{device}/alua/no-number")
+    box.refuses(errno.EINVAL, f"{device}/lba_map", "x")
+    supports = [
+        f"{device}/alua/{name}/alua_support_lba_dependent" for name in ("default_tg_pt_gp", "no-number")
+    ]
+    assert [box.read(path) for path in supports] == ["0\n", "0\n"]
+    box.write(f"{device}/lba_map", "\n")
+    assert [box.read(path) for path in supports] == ["1\n", "0\n"]
+
+
 def test_lba_map(box: Box) -> None:
     path = f"{box.fileio()}/lba_map"
     box.write(path, "512 4\n0 1023 0:O 1:S\n1024 2047 0:S 1:O\n")
