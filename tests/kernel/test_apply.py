@@ -1,4 +1,4 @@
-"""apply, diff and undo on the kernel's target: the integration tests' own code."""
+"""apply, diff, undo and confirm on the kernel's target: the integration tests' own code."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from tests.integration.test_apply import (  # noqa: F401
     test_a_deleted_storage_object_comes_back_with_all_that_hung_on_it,
     test_a_process_that_dies_while_applying_is_undone,
     test_a_step_that_fails_takes_everything_back,
+    test_changes_are_taken_back_one_after_the_other,
     test_diff_says_by_its_status_whether_there_is_a_difference,
+    test_earlier_generations_come_back,
     test_one_attribute_is_one_write,
+    test_what_is_confirmed_stays,
+    test_what_is_not_confirmed_is_undone,
+    test_what_somebody_else_changed_since_is_not_undone_unasked,
     test_what_was_saved_comes_back_with_blocks_of_4096,
     test_yaml_is_as_good,
 )

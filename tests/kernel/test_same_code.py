@@ -1,0 +1,69 @@
+"""Every integration test runs on the kernel's target too, or says why it does not."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+INTEGRATION = Path(__file__).parents[1] / "integration"
+LONG = "of the shell more than of the target, and minutes in a machine in software"
+DAEMON = "the daemon's own"
+FILE = "of a file"
+WITHOUT = {
+    "test_apply_faults": "each of hundreds of system calls fails once: minutes in a machine in software",
+    "test_attribute_effects": "what LIO itself does with its attributes",
+    "test_bad_input": LONG,
+    "test_candidates": LONG,
+    "test_consequences": LONG,
+    "test_crashes": "it kills the daemon",
+    "test_daemon": DAEMON,
+    "test_daemon_exec": DAEMON,
+    "test_daemon_mount": "of the mount; test_golden has the kernel's configfs",
+    "test_dry_run": LONG,
+    "test_durability": "it traces the daemon's system calls",
+    "test_generated_bad_input": "thousands of command lines, of which hardly one reaches a target",
+    "test_load": "it loads and kills the daemon",
+    "test_medium_errors": "it has the daemon's own reads and writes fail",
+    "test_nodes": LONG,
+    "test_output": LONG,
+    "test_shell": LONG,
+    "test_top": "what the daemon counts",
+    "test_undo_values": LONG,
+    "test_user_backstores": "its stand-in for tcmu-runner has no kernel to serve",
+    "test_apply.test_any_configuration_becomes_any_other_and_rtslib_says_the_same": "each example takes "
+    "seconds in a machine in software",
+    "test_apply.test_one_that_would_undo_is_replaced_when_it_is_killed": "its few seconds are over before "
+    "Python has started twice in a machine in software",
+    "test_apply.test_sessions_on_what_does_not_change_stay_up": LONG,
+    "test_apply.test_what_is_not_confirmed_is_not_saved": "it starts the target anew; a kernel's goes with "
+    "its machine, and with what waits to be confirmed",
+    "test_apply.test_what_nobody_is_left_to_undo_the_next_command_does": "as the one that is replaced",
+    "test_daemon_units.test_only_one_unit_restores_the_kernel_target_at_boot": FILE,
+    "test_daemon_units.test_systemd_accepts_it": FILE,
+    "test_daemon_units.test_the_daemons_start_line_runs_it": DAEMON,
+    "test_guide.test_every_command_of_the_guide_is_typed_here": FILE,
+    "test_guide.test_listing_says_what_listens": DAEMON,
+    "test_guide.test_sole_argument_is_parsed_as_a_line": LONG,
+}
+"""Module, or module and test -> why it does not run on the kernel's target."""
+
+
+def found_in(directory: Path) -> Iterator[tuple[str, str]]:
+    """Module and name of each test that the modules of a directory run, where it is written."""
+    package = ".".join(directory.parts[-2:])
+    for path in sorted(directory.glob("test_*.py")):
+        module = importlib.import_module(f"{package}.{path.stem}")
+        for name, value in inspect.getmembers(module, inspect.isfunction):
+            if name.startswith("test_"):
+                yield value.__module__.rsplit(".", 1)[1], name
+
+
+def test_every_integration_test_runs_on_a_kernel_or_says_why_not() -> None:
+    everything = set(found_in(INTEGRATION))
+    here = set(found_in(Path(__file__).parent))
+    left_out = {one for one in everything if one[0] in WITHOUT or ".".join(one) in WITHOUT}
+    assert everything - here == left_out
+    known = {module for module, _ in everything} | {".".join(one) for one in everything}
+    assert WITHOUT.keys() <= known
