@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import google_crc32c
 
-from tests.bench._targets import IQN, SIZE, Server
+from tests.bench._targets import IQN, SIZE, Server, cpu_of
 from tests.initiator import NONE, Initiator
 
 
@@ -172,12 +172,20 @@ def burst(depth: int, size: int, *, write: bool, digests: bool = False) -> Run:
 
 
 def beside_a_streamer(server: Server, seconds: float) -> Load:
-    """A reader at depth 1 while another client reads 1 MiB at a time, at depth 4."""
+    """A reader at depth 1 while another client reads 1 MiB at a time, at depth 4. RuntimeError when that one
+    does not go on all the while."""
     command = ["iscsi-perf", "-t", str(round(seconds) + 10), "-m", "4", "-b", "2048", server.url]
     streamer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        time.sleep(0.2)
-        return perf("-m", "1", "-b", "8", "-r")(server, seconds)
+        deadline = time.monotonic() + 10
+        while cpu_of(streamer.pid) < 0.1:
+            if streamer.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"no stream from {server.name}")
+            time.sleep(0.02)
+        load = perf("-m", "1", "-b", "8", "-r")(server, seconds)
+        if streamer.poll() is not None:
+            raise RuntimeError(f"the stream from {server.name} has ended")
+        return load
     finally:
         streamer.kill()
         streamer.wait()
