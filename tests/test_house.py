@@ -39,6 +39,7 @@ MAY_IMPORT = {
         "isadmin.config.changes",
         "isadmin.config.order",
         "isadmin.config.document",
+        "isadmin.config.parts",
         "isadmin.errors",
         "isadmin.userspace.control",
     },

@@ -20,6 +20,7 @@ from isadmin.config.changes import Change, Create, Delete, Plan, Set, deletable
 from isadmin.config.model import (
     CHAP_NAMES,
     DEFAULT_GROUP,
+    GROUPS,
     Configuration,
     FabricModule,
     Flat,
@@ -72,7 +73,6 @@ IN_PLACE: dict[type, tuple[str, ...]] = {
 IGNORED = frozenset({"emulate_dpo", "emulate_fua_read"})
 """Attributes that LIO lets be set and does not set (kernel 6.1, DEF_CONFIGFS_ATTRIB_STORE_STUB)."""
 
-GROUPS = ("attributes", "parameters", "alua", "chap", "discovery")
 OPEN = ("attributes", "parameters", "alua")
 """Groups of which each version of LIO has other names; what an object does not have cannot be set."""
 NOT_COMPARED = frozenset({"unknown", "alias", "write_back"})

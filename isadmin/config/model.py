@@ -34,6 +34,8 @@ MAX_PORT = 65535
 PLUGINS = ("fileio", "block", "ramdisk", "pscsi", "user")
 CHAP_NAMES = ("userid", "password", "mutual_userid", "mutual_password")
 DEFAULT_GROUP = "default_tg_pt_gp"
+GROUPS = ("attributes", "parameters", "alua", "chap", "discovery")
+"""Fields that are groups of values."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from isadmin.config.diff import GROUPS
-from isadmin.config.model import Key, Object
+from isadmin.config.model import GROUPS, Key, Object
 
 Name = tuple[str, str]
 
