@@ -59,7 +59,7 @@ class Device:
     """attrib/*, by name, as configfs shows them (block_size, emulate_tpu, max_unmap_lba_count, ...)."""
     vendor: str = "LIO-ORG"
     product: str = ""
-    """INQUIRY product; the tree sets the plugin's default at enable, or the alias (emulate_model_alias)."""
+    """INQUIRY product: the plugin's, the alias (emulate_model_alias), or what was written."""
     revision: str = ""
     company_id: int = 0x001405
     serial: str = ""

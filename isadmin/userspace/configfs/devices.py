@@ -30,7 +30,6 @@ from isadmin.userspace.model import Device, Hba
 TEXT_MAX = 511
 """Bytes of alias and udev_path."""
 EMULATED_REVISION = "4.0"
-VENDOR = "LIO-ORG"
 
 
 def make_device(context: Context, hba: Hba, name: str) -> tuple[Kind, Device]:
@@ -93,11 +92,6 @@ def _store_enable(context: Context, device: Device, text: str) -> None:
         device.serial = facts.get("serial", device.serial)
     else:
         join_lu_group(device, context.default_lu_group)
-        if device.plugin != "user":
-            device.vendor = VENDOR
-            device.revision = EMULATED_REVISION
-            if not device.attrib["emulate_model_alias"]:
-                device.product = INQUIRY_PRODUCTS[device.plugin]
     context.engine.device_changed(device, "")
     saved, device.aptpl = device.aptpl, []
     for metadata in saved:

@@ -239,6 +239,16 @@ def test_the_model_alias_is_the_objects_name(box: Box) -> None:
     assert box.read(f"{path}/wwn/product_id") == "FILEIO\n"
 
 
+def test_what_is_written_before_a_device_is_enabled_stays(box: Box) -> None:
+    path = box.fileio(enable=False)
+    written = {"vendor_id": "V", "product_id": "P", "revision": "R"}
+    assert box.read(f"{path}/wwn/vendor_id") == "LIO-ORG\n"
+    for name, value in written.items():
+        box.write(f"{path}/wwn/{name}", value)
+    box.write(f"{path}/enable", "1")
+    assert {name: box.read(f"{path}/wwn/{name}").strip() for name in written} == written
+
+
 def test_identity(box: Box) -> None:
     wwn = f"{box.fileio()}/wwn"
     box.takes(f"{wwn}/vendor_id", "V", "12345678")
