@@ -91,7 +91,7 @@ def _to_terminal(session: Session, text: str) -> None:
 
 @contextmanager
 def _screen(session: Session) -> Iterator[None]:
-    """Another screen; keys are read as they come, and not shown."""
+    """Another screen; keys are read as they come, Ctrl-C too, and not shown."""
     keys = sys.stdin.fileno() if sys.stdin.isatty() else None
     before = None if keys is None else termios.tcgetattr(keys)
     session.out.flush()
@@ -99,6 +99,9 @@ def _screen(session: Session) -> Iterator[None]:
     try:
         if keys is not None:
             tty.setcbreak(keys, termios.TCSADRAIN)
+            changed = termios.tcgetattr(keys)
+            changed[6][termios.VINTR] = b"\0"
+            termios.tcsetattr(keys, termios.TCSADRAIN, changed)
         yield
     finally:
         if keys is not None and before is not None:
@@ -107,14 +110,14 @@ def _screen(session: Session) -> Iterator[None]:
 
 
 def _quits(pause: float) -> bool:
-    """Wait for so long; is `q` typed before?"""
+    """Wait for so long; is `q` or Ctrl-C typed before?"""
     until = time.monotonic() + pause
     if not sys.stdin.isatty():
         time.sleep(pause)
         return False
     while select.select([sys.stdin], [], [], max(0.0, until - time.monotonic()))[0]:
         key = os.read(sys.stdin.fileno(), 1)
-        if key in (b"q", b"Q", b""):
+        if key in (b"q", b"Q", b"\x03", b""):
             return True
     return False
 
