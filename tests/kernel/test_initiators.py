@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.test_initiators import *  # noqa: F403
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.kernel(long=True)
 
 UNPARSED = "libiscsi cannot parse what LIO answers to mutual CHAP; test_open_iscsi has it"
 UNLIKE = {

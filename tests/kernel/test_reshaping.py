@@ -6,4 +6,4 @@ import pytest
 
 from tests.integration.test_reshaping import *  # noqa: F403
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.kernel(long=True)
