@@ -45,6 +45,13 @@ def _keep_owner(target: Path, descriptor: int) -> None:
             os.fchown(descriptor, old.st_uid, old.st_gid)
 
 
+def make_directory(directory: Path) -> None:
+    """Make a directory for this user alone, if it is not there; its name lasts. Raises OSError."""
+    if not directory.is_dir():
+        directory.mkdir(mode=0o700, exist_ok=True)
+        sync_directory(directory.parent)
+
+
 def sync_directory(directory: Path) -> None:
     """Make the names in a directory last. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from isadmin.config.files import sync_directory, write_atomically
+from isadmin.config.files import make_directory, write_atomically
 
 DIRECTORY = "backup"
 PATTERN = "saveconfig-*json*"
@@ -84,9 +84,7 @@ def keep(state: Path, content: bytes, origin: Origin, most: int) -> Generation:
     Raises OSError.
     """
     directory = state / DIRECTORY
-    if not directory.is_dir():
-        directory.mkdir(mode=0o700, exist_ok=True)
-        sync_directory(state)
+    make_directory(directory)
     before = every(state)
     if before and before[-1].number is not None and content_of(before[-1].path) == content:
         return before[-1]

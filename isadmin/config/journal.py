@@ -1,8 +1,7 @@
 """What changed in the running target, so that it can be taken back: one file a change, the newest last.
 
 An entry has what is known of every object that was touched, before and after: the whole object, or the values
-that were set. It holds CHAP secrets: its
-file is 0600, its directory 0700.
+that were set. It holds CHAP secrets: its file is 0600, its directory 0700.
 """
 
 from __future__ import annotations

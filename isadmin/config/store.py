@@ -17,7 +17,7 @@ from typing import Any
 
 from isadmin.config import document, shape
 from isadmin.config import generations as history
-from isadmin.config.files import sync_directory, write_atomically
+from isadmin.config.files import make_directory, write_atomically
 from isadmin.errors import IsadminError, NoFileError, PermissionDeniedError, RefusedFileError
 
 Document = dict[str, Any]
@@ -74,9 +74,7 @@ def save(
         )
     content = document.render(_with_unknown(configuration, before)).encode()
     try:
-        if not path.parent.is_dir():
-            path.parent.mkdir(mode=0o700)
-            sync_directory(path.parent.parent)
+        make_directory(path.parent)
         if generations is not None and before is not None:
             _keep_before(path, before, generations)
         if before != content:
