@@ -107,9 +107,8 @@ def sample(host: Host) -> Sample:
                     luns[lun.place] = of_lun(lun)
     open_sessions = {}
     found = live.all_sessions(host)
-    queues: dict[Place | str, int | None] = dict.fromkeys(luns)
-    if host.kind == "userspace" and all(session.luns is not None for session in found):
-        queues = dict.fromkeys(luns, 0)
+    told = host.kind == "userspace" and all(session.luns is not None for session in found)
+    queues: dict[Place | str, int | None] = dict.fromkeys(luns, 0 if told else None)
     for session in found:
         assert session.tpg is not None
         at = (session.tpg.place, session.initiator, session.id)

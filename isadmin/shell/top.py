@@ -8,8 +8,9 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from isadmin.lio import counters
@@ -31,15 +32,15 @@ Measured = tuple[Luns, Sessions, Queues]
 def print_tables(session: Session, pause: float, times: int) -> None:
     """Print so many tables of what was done in `pause` seconds each."""
     documents: list[dict[str, object]] = []
-    before, then = counters.sample(session.host), time.monotonic()
-    for _ in range(times):
+
+    def wait() -> bool:
         time.sleep(pause)
-        after, now = counters.sample(session.host), time.monotonic()
-        measured = (*rates(before, after, now - then), after.queues)
+        return True
+
+    for measured in islice(measurements(session, wait), times):
         session.say("\n".join(table(*measured)))
         session.out.flush()
         documents.append(document(*measured, pause))
-        before, then = after, now
     session.answer(samples=documents)
 
 
@@ -48,13 +49,9 @@ def watch(session: Session, pause: float) -> None:
     last = ""
     try:
         with _screen(session):
-            before, then = counters.sample(session.host), time.monotonic()
             _draw(session, f"Counting for {pause:g} s; q ends.")
-            while not _quits(pause):
-                after, now = counters.sample(session.host), time.monotonic()
-                measured = (*rates(before, after, now - then), after.queues)
+            for measured in measurements(session, lambda: not _quits(pause)):
                 last = _draw(session, *table(*measured, rows=_rows(session)))
-                before, then = after, now
     except KeyboardInterrupt:
         pass
     session.say(last)
@@ -120,6 +117,15 @@ def _quits(pause: float) -> bool:
         if key in (b"q", b"Q", b"\x03", b""):
             return True
     return False
+
+
+def measurements(session: Session, wait: Callable[[], bool]) -> Iterator[Measured]:
+    """What is done between each two looks, as long as `wait`, called between them, says to go on."""
+    before, then = counters.sample(session.host), time.monotonic()
+    while wait():
+        after, now = counters.sample(session.host), time.monotonic()
+        yield (*rates(before, after, now - then), after.queues)
+        before, then = after, now
 
 
 def rates(before: Sample, after: Sample, seconds: float) -> tuple[Luns, Sessions]:
