@@ -221,9 +221,7 @@ class Commands:
         found = command.found
         if found is None or len(found.unit.gate) < limits.TASK_SET:
             return Status.GOOD
-        fulls = (connection.full for connection in self.session.connections.values())
-        tasks = (task for full in fulls if full is not None for task in full.tasks.values())
-        mine = any(task.command.found is found for task in tasks)
+        mine = any(task.command.found is found for task in self.active.tasks())
         return Status.TASK_SET_FULL if mine else Status.BUSY
 
     def _ask(self, task: Task) -> None:

@@ -94,6 +94,5 @@ def _session(active: ActiveSession) -> dict[str, object]:
 
 def _waiting(active: ActiveSession) -> Counter[int]:
     """LUN -> how many commands of the session wait for it or are worked on."""
-    fulls = (connection.full for connection in active.session.connections.values())
-    tasks = (task for full in fulls if full is not None for task in full.tasks.values())
-    return Counter(task.command.found.number for task in tasks if task.command.found is not None)
+    found = (task.command.found for task in active.tasks())
+    return Counter(path.number for path in found if path is not None)

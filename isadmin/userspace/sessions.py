@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 from isadmin.userspace.engine import ConnectionFacts, SessionFacts, SessionFailure
 from isadmin.userspace.iscsi.errors import DigestError, ProtocolError
 from isadmin.userspace.iscsi.keys import shown
 from isadmin.userspace.iscsi.session import Session
 from isadmin.userspace.model import NodeAcl, Tpg
 from isadmin.userspace.scsi.nexus import LunPath, Nexus
+
+if TYPE_CHECKING:
+    from isadmin.userspace.commands import Task
 
 NOPIN_TIMEOUT = 15
 NOPIN_RESPONSE_TIMEOUT = 30
@@ -63,7 +69,7 @@ class ActiveSession:
             self.failure = SessionFailure.PDU_FORMAT
 
     def refresh_paths(self) -> None:
-        """The nexus has other paths than before: rebuild fast_paths (in place: connection.py's loop holds
+        """The nexus has other paths than before: rebuild fast_paths (in place: fastpath.py's loop holds
         it)."""
         fast = self.fast_paths
         fast.clear()
@@ -88,6 +94,12 @@ class ActiveSession:
     def dataout_timeout(self) -> int:
         """Seconds after which missing write data ends the connection: LIO's time with all its retries."""
         return self._attrib("dataout_timeout", 3) * (self._attrib("dataout_timeout_retries", 5) + 1)
+
+    def tasks(self) -> Iterator[Task]:
+        """The commands that wait or are worked on, on all connections."""
+        for connection in self.session.connections.values():
+            if connection.full is not None:
+                yield from connection.full.tasks.values()
 
     def facts(self) -> SessionFacts:
         session = self.session

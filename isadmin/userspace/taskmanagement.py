@@ -77,11 +77,6 @@ class TaskManagement:
         number = lun_number(self._request.lun.to_bytes(8, "big"))
         return self._full.active.nexus.paths.get(number)
 
-    def _session_tasks(self) -> Iterator[Task]:
-        for connection in self._full.session.connections.values():
-            if connection.full is not None:
-                yield from connection.full.tasks.values()
-
     def _unit_tasks(self, unit: LogicalUnit) -> Iterator[Task]:
         for connection in self._full.server.connections:
             if connection.full is not None:
@@ -90,7 +85,7 @@ class TaskManagement:
                         yield task
 
     def _abort_task(self) -> TaskResponse:
-        for task in self._session_tasks():
+        for task in self._full.active.tasks():
             if task.itt == self._request.referenced_tag:
                 if task.command.found is not None:
                     task.command.unit.counters.aborts_complete += 1
@@ -105,7 +100,7 @@ class TaskManagement:
         path = self._path()
         if path is None:
             return TaskResponse.LUN_DOES_NOT_EXIST
-        self._end([task for task in self._session_tasks() if task.command.found is path])
+        self._end([task for task in self._full.active.tasks() if task.command.found is path])
         return TaskResponse.COMPLETE
 
     def _clear_task_set(self) -> TaskResponse:

@@ -1,7 +1,7 @@
 """What a session remembers in the full-feature phase: command numbering, tasks, and the bookkeeping of
 write data.
 
-Sequence numbers are 32-bit serial numbers (RFC 7143 section 4.2.2, RFC 1982). connection.py's loop keeps the
+Sequence numbers are 32-bit serial numbers (RFC 7143 section 4.2.2, RFC 1982). fastpath.py's loop keeps the
 common case (the expected CmdSN, all data immediate) to a few lines of its own; everything else is decided
 here.
 """
