@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 import google_crc32c
 
-from tests.bench._targets import IQN, SIZE, Server, cpu_of
+from tests.bench._processor import processor_seconds
+from tests.bench._targets import IQN, SIZE, Server
 from tests.initiator import NONE, Initiator
 
 
@@ -178,7 +179,7 @@ def beside_a_streamer(server: Server, seconds: float) -> Load:
     streamer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 10
-        while cpu_of(streamer.pid) < 0.1:
+        while processor_seconds(streamer.pid) < 0.1:
             if streamer.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"no stream from {server.name}")
             time.sleep(0.02)

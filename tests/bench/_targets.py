@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tests.bench._processor import processor_seconds
+
 IQN = "iqn.2003-01.org.example:bench"
 SIZE = 128 << 20
 TUNED = {
@@ -23,7 +25,6 @@ TUNED = {
     "MaxBurstLength": "262144",
     "InitialR2T": "No",
 }
-TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 DEPTH = 128
 """Commands that a session may have outstanding."""
@@ -50,13 +51,7 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU time so far."""
-        return cpu_of(self.pid)
-
-
-def cpu_of(pid: int) -> float:
-    """Seconds of CPU time that a process has taken so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+        return processor_seconds(self.pid)
 
 
 def free_port() -> int:

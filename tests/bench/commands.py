@@ -25,8 +25,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.bench._processor import processor_seconds
 from tests.bench._targetcli import DEBIANS, newest
-from tests.bench.configfs_walk import IQN, build, cpu_seconds
+from tests.bench.configfs_walk import IQN, build
 from tests.integration.sandbox import COMMAND, Userspace, running_userspace, system_bus
 
 IN_MEMORY = Path("/dev/shm")
@@ -54,14 +55,14 @@ class Shell:
         """What it costs until it has done these lines."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        mine, daemons = cpu_seconds(self._process.pid), cpu_seconds(self._daemon)
+        mine, daemons = processor_seconds(self._process.pid), processor_seconds(self._daemon)
         start = time.perf_counter()
         print(*lines, "pwd", sep="\n", file=self._process.stdin, flush=True)
         while (answer := self._process.stdout.readline().rstrip()) not in ("/", "/> /"):
             # targetcli prints its prompt in front of each answer, and says nothing more once it has ended.
             assert answer or self._process.poll() is None, f"{lines}: ended"
         took = time.perf_counter() - start
-        used = cpu_seconds(self._process.pid) - mine, cpu_seconds(self._daemon) - daemons
+        used = processor_seconds(self._process.pid) - mine, processor_seconds(self._daemon) - daemons
         return took * 1e3, used[0] * 1e3, used[1] * 1e3
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench._processor import processor_seconds
 from tests.integration.sandbox import Userspace, running_userspace
 
 IQN = "iqn.2003-01.org.example:bench"
@@ -97,12 +98,6 @@ def read(path: str) -> None:
         os.close(descriptor)
 
 
-def cpu_seconds(pid: int) -> float:
-    """Processor time of the daemon, in user and in kernel space: steadier than wall time."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 @dataclass
 class Row:
     name: str
@@ -112,9 +107,9 @@ class Row:
 
 
 def timed(name: str, pid: int, action: Callable[[], tuple[float, int]]) -> Row:
-    before = cpu_seconds(pid)
+    before = processor_seconds(pid)
     seconds, things = action()
-    return Row(name, seconds, cpu_seconds(pid) - before, things)
+    return Row(name, seconds, processor_seconds(pid) - before, things)
 
 
 def here(action: Callable[[], int]) -> Callable[[], tuple[float, int]]:

@@ -22,8 +22,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench._processor import processor_seconds
 from tests.bench._targetcli import newest
-from tests.bench.configfs_walk import build, cpu_seconds, walk
+from tests.bench.configfs_walk import build, walk
 from tests.integration.sandbox import COMMAND, Userspace, running_userspace, system_bus
 
 LIMIT = 1 / 20
@@ -48,7 +49,7 @@ class Clock:
 
     def _processor(self) -> float:
         usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        return sum(usage.ru_utime + usage.ru_stime for usage in usages) + cpu_seconds(self._daemon)
+        return sum(usage.ru_utime + usage.ru_stime for usage in usages) + processor_seconds(self._daemon)
 
 
 def run(world: Userspace, *words: str) -> None:
