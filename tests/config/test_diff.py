@@ -307,3 +307,16 @@ def test_acls_made_by_logging_in_are_kept_while_they_are_made() -> None:
         ("generate_node_acls", 0),
         ("cache_dynamic_acls", 0),
     ]
+
+
+def test_passwords_are_secret_and_names_are_not() -> None:
+    wwn = "iqn.2003-01.org.test:t"
+    before, after = (
+        Configuration(
+            targets=(Target("iscsi", wwn, tpgs=(Tpg(1, chap={"userid": one, "mutual_password": one}),)),)
+        )
+        for one in ("old", "new")
+    )
+    sets = [one for one in diff(before, after).changes if isinstance(one, Set)]
+    assert {one.name: one.secret for one in sets} == {"userid": False, "mutual_password": True}
+    assert not Set(("tpg", "iscsi", wwn, 1), "parameters", "x_password", "a", "b").secret

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,7 @@ def test_what_somebody_else_saved_is_kept_too(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["old", "found", "new"]
     assert [one.number for one in generations.every(tmp_path)] == [None, 1, 2]
     assert generations.every(tmp_path)[1].origin.command == "found in the file"
+    assert generations.every(tmp_path)[1].origin.user == pwd.getpwuid(os.getuid()).pw_name
 
 
 def test_saving_the_same_again_says_so_and_writes_nothing(tmp_path: Path) -> None:
