@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Collection, Iterator
 from subprocess import TimeoutExpired
@@ -42,6 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Whoever ends a run politely gets what he gets by Ctrl-C: what it has started ends with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line(
         "markers",
         "kernel(disposable, long): needs the kernel's target; with disposable=True, a machine for it alone; "

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.integration.sandbox import wait_until
 from tests.kernel.vm import ROOT, Vm, VmDiedError
 
 pytestmark = pytest.mark.vm
@@ -79,13 +82,46 @@ def test_no_network_but_loopback(machine: Vm) -> None:
     assert machine.run("ls /sys/class/net").stdout == "lo\n"
 
 
-def test_death_of_the_machine_is_told(machine: Vm) -> None:
+def test_panic_is_told_with_the_consoles_last_lines(machine: Vm) -> None:
     pid = machine.pid
     sleeping = machine.launch("sleep 1000")
+    crash = machine.launch("echo c >/proc/sysrq-trigger")
+    for running in (sleeping, crash):
+        with pytest.raises(VmDiedError, match="Kernel panic - not syncing: sysrq triggered crash"):
+            running.wait(60)
     machine.kill()
-    with pytest.raises(VmDiedError):
-        sleeping.wait(60)
     with pytest.raises(VmDiedError):
         machine.run("true")
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def started_by(run: Path) -> list[str]:
+    """The processes of a run with this directory for temporary files."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"TMPDIR={run}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "comm").read_text().strip())
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_ended_run_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    tests = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--kernel=vm", "tests/kernel/test_lio.py"],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        wait_until(lambda: any(name.startswith("qemu") for name in started_by(tmp_path)), "its machine", 120)
+        tests.send_signal(number)
+        said, _ = tests.communicate(timeout=120)
+    finally:
+        tests.kill()
+    assert tests.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 2), said
+    wait_until(lambda: not started_by(tmp_path), "the end of all that it started")
+    if number != signal.SIGKILL:
+        assert not list(tmp_path.iterdir())

@@ -1,0 +1,66 @@
+"""What the plugin reports of a machine that says nothing more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from subprocess import TimeoutExpired
+from types import SimpleNamespace
+
+import pytest
+
+from tests.kernel.plugin import Remote
+from tests.kernel.vm import VmDiedError
+
+CONSOLE = "[   12.3] the console's last line"
+
+
+def remote(request: pytest.FixtureRequest, end: Exception | None, console: str = CONSOLE) -> Remote:
+    """A machine whose pytest has passed this very test, and then that is all."""
+
+    def lines() -> Iterator[bytes]:
+        for when in ("setup", "call", "teardown"):
+            report = pytest.TestReport(request.node.nodeid, ("", 0, ""), {}, "passed", None, when)
+            data = request.config.hook.pytest_report_to_serializable(config=request.config, report=report)
+            yield json.dumps(data).encode()
+        if end is not None:
+            raise end
+
+    made = object.__new__(Remote)
+    made._config = request.config
+    made._vm = SimpleNamespace(console=lambda: console, epitaph=lambda: console)  # type: ignore[assignment]
+    made._pytest = SimpleNamespace(stderr=b"its last words", wait=lambda _: 3)  # type: ignore[assignment]
+    made._lines = lines()
+    made._seen = 0
+    made._trouble = ""
+    return made
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (TimeoutExpired("pytest", 900), ["no report for 900 s", "its last words", CONSOLE]),
+        (VmDiedError(CONSOLE), ["the machine died", CONSOLE]),
+        (None, ["ended early with status 3", "its last words"]),
+    ],
+    ids=["hangs", "dies", "pytest-ends"],
+)
+def test_trouble_is_told_once_and_then_nothing_has_run(
+    request: pytest.FixtureRequest, end: Exception | None, told: list[str]
+) -> None:
+    made = remote(request, end)
+    assert [report.outcome for report in made.reports(request.node)] == ["passed"] * 3
+    (failed,) = made.reports(request.node)
+    assert failed.failed
+    assert all(text in str(failed.longrepr) for text in told), failed.longrepr
+    (after,) = made.reports(request.node)
+    assert after.failed
+    assert "not run" in str(after.longrepr)
+
+
+def test_an_oops_fails_the_test_in_which_it_came(request: pytest.FixtureRequest) -> None:
+    made = remote(request, None, "BUG: kernel NULL pointer dereference, address: 0")
+    *passed, oopsed = made.reports(request.node)
+    assert [report.outcome for report in passed] == ["passed"] * 3
+    assert oopsed.failed
+    assert "NULL pointer" in str(oopsed.longrepr)
