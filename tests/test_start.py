@@ -90,6 +90,8 @@ def test_listing_needs_nothing_of_changing_saving_or_typing(target: Path) -> Non
         "isadmin.lio.library",
         "isadmin.lio.locks",
         "isadmin.lio.rehearsal",
+        "isadmin.lio.steps",
+        "isadmin.lio.storage",
         "isadmin.lio.write",
         "isadmin.shell.plans",
         "isadmin.shell.repl",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def forget(entries: list[Entry]) -> None:
 
 def _numbers(directory: Path) -> list[int]:
     try:
-        names = [path.name for path in directory.iterdir()]
+        names = os.listdir(directory)  # noqa: PTH208 - names, not a path for each
     except FileNotFoundError:
         return []
     return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))

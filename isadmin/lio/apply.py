@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -36,7 +35,7 @@ from isadmin.config.model import (
     parent_of,
 )
 from isadmin.errors import IsadminError
-from isadmin.lio import devices, fabrics, files
+from isadmin.lio import devices, fabrics, files, steps
 from isadmin.lio.explain import Causes, explain, is_rtslib_error
 from isadmin.lio.objects import PREFIXES, Lio
 from isadmin.lio.objects import StorageObject as StorageObjectHandle
@@ -247,11 +246,8 @@ class _Worker:
             self._create_with_nexus(key, value)
         else:
             self._make_directory(path, value)
-        try:
+        with steps.whole(path):
             self._fill(key, path, value)
-        except BaseException:
-            self._remove(path)
-            raise
 
     @staticmethod
     def _make_directory(path: str, value: Object) -> None:
@@ -266,13 +262,12 @@ class _Worker:
         """What belongs into a directory that was just made."""
         if isinstance(value, Lun):
             plugin, name = value.storage_object.split("/")[2:]
-            os.symlink(self._so_path(plugin, name), f"{path}/{value.alias or _alias()}")
+            steps.export(path, self._so_path(plugin, name), value.alias)
             if value.alua_tg_pt_gp_name not in (None, DEFAULT_GROUP):
                 files.write(f"{path}/alua_tg_pt_gp", str(value.alua_tg_pt_gp_name))
         elif isinstance(value, MappedLun):
             lun = self._path(("lun", *key[1:4], value.tpg_lun))
-            os.symlink(lun, f"{path}/{value.alias or _alias()}")
-            files.write(f"{path}/write_protect", "1" if value.write_protect else "0")
+            steps.map_lun(path, lun, write_protect=bool(value.write_protect), alias=value.alias)
         elif isinstance(value, Portal):
             for name in ("iser", "offload"):
                 if getattr(value, name):
@@ -290,22 +285,13 @@ class _Worker:
             if isinstance(value, Tpg):
                 self._set_chap(f"{path}/auth", value.chap)
 
-    def _remove(self, path: str) -> None:
-        """Take away what was made of an object that cannot be made whole."""
-        with suppress(OSError):
-            link = files.link(path)
-            if link is not None:
-                os.unlink(f"{path}/{link[0]}")
-        with suppress(OSError):
-            os.rmdir(path)
-
     def _load(self, name: str) -> None:
         if name not in self._made:
             fabric = self._fabric(name)
             if not os.path.isdir(f"{self._root}/{fabric.dirname}"):
                 from isadmin.lio import write
 
-                write.load_fabric(fabric)
+                write.load_fabric(self._lio, fabric)
             self._made.add(name)
 
     def _create_with_nexus(self, key: Key, value: Tpg) -> None:
@@ -334,7 +320,8 @@ class _Worker:
                     files.write(f"{path}/tg_pt_gp_id", str(value.tg_pt_gp_id))
                 self._set_alua(path, value.alua, ("port_group", so))
             except BaseException:
-                self._remove(path)
+                with suppress(OSError):
+                    os.rmdir(path)
                 raise
             return
         if so in ("pscsi", "user") and not os.path.isdir(path):
@@ -394,28 +381,12 @@ class _Worker:
         if not so.name or any(c in so.name for c in "/ \t\n"):
             raise IsadminError(f"Bad name '{so.name}' of a storage object", "it has no blanks and no /")
         prefix = PREFIXES.get(so.plugin)
-        make = devices.MAKERS.get(so.plugin)
         if prefix is None:
             raise IsadminError(f"Unknown plugin '{so.plugin}'")
-        if make is None:
-            path = self._by_rtslib(so)
-        else:
-            while self._next in self._numbers:
-                self._next += 1
-            hba = f"{self._root}/core/{prefix}_{self._next}"
-            path = f"{hba}/{so.name}"
-            os.mkdir(hba)
-            self._numbers.add(self._next)
-            try:
-                os.mkdir(path)
-                make(path, so)
-                devices.identify(path, so, self._dbroot())
-            except BaseException:
-                for leftover in (path, hba):
-                    with suppress(OSError):
-                        os.rmdir(leftover)
-                self._numbers.discard(self._next)
-                raise
+        while self._next in self._numbers:
+            self._next += 1
+        path = devices.make(f"{self._root}/core", self._next, so, self._dbroot)
+        self._numbers.add(self._next)
         self._places[prefix, so.name] = path
         try:
             self._set_values("storage_object", path, "attributes", so.attributes, devices.alike(so))
@@ -430,28 +401,8 @@ class _Worker:
         """Where reservations are kept, read once."""
         found = self._fresh.get(("dbroot",))
         if found is None:
-            found = self._fresh["dbroot",] = {"path": files.read_or(f"{self._root}/dbroot", "")}
+            found = self._fresh["dbroot",] = {"path": self._lio.dbroot()}
         return str(found["path"])
-
-    def _by_rtslib(self, so: StorageObject) -> str:
-        from isadmin.lio import write
-
-        if so.plugin == "pscsi":
-            made = write.create_pscsi(self._lio, so.name, so.dev or "")
-        else:
-            sectors = None if so.hw_max_sectors is None else str(so.hw_max_sectors)
-            made = write.create_user(
-                self._lio,
-                so.name,
-                so.config or "",
-                so.size or 0,
-                wwn=so.wwn,
-                hw_max_sectors=sectors,
-                control=so.control,
-            )
-        with suppress(ValueError):
-            self._numbers.add(int(os.path.dirname(made.path).rpartition("_")[2]))
-        return made.path
 
     # Setting
 
@@ -516,7 +467,8 @@ class _Worker:
             below = path if isinstance(value, NodeAcl) else f"{path}/lun"
             for name in files.names(below):
                 if name.startswith("lun_"):
-                    self._remove(f"{below}/{name}")
+                    with suppress(OSError):
+                        steps.remove(f"{below}/{name}")
         try:
             os.rmdir(path)
         except OSError as error:
@@ -558,7 +510,3 @@ def _remove_all_below(path: str) -> None:
             # What is there by itself refuses.
             with suppress(OSError):
                 os.rmdir(entry.path)
-
-
-def _alias() -> str:
-    return str(uuid.uuid4())[-10:]

@@ -82,16 +82,20 @@ class Fabric:
 
     def is_valid(self, wwn: str) -> bool:
         """Whether wwn is a name for a target or an initiator of this fabric."""
-        if not self.hardware and wwn[:3] in self.wwn_types and _is_free_name(wwn):
-            return True
+        return self.normalized(wwn) is not None
+
+    def normalized(self, wwn: str) -> str | None:
+        """The one spelling of the name of a target or an initiator of this fabric; None if it is no name."""
+        written_so = not self.hardware and wwn[:3] in self.wwn_types and wwn == wwn.strip().lower()
+        if written_so and _is_free_name(wwn):
+            return wwn
         rtslib = self.rtslib()
         from rtslib.utils import RTSLibError
 
         try:
-            rtslib.to_normalized_wwn(wwn)
+            return str(rtslib.to_normalized_wwn(wwn)[0])
         except RTSLibError:
-            return False
-        return True
+            return None
 
 
 _FC = "/sys/class/fc_host"

@@ -42,8 +42,26 @@ class Pretended:
 pretended: Pretended | None = None
 """While it is there, nothing is written (see rehearsal.py)."""
 
-remembered: dict[str, str] | None = None
-"""While it is there, it has by its path what was last read of each file (see touched.py)."""
+
+
+class Memory:
+    """What was last read, by its path: files' texts, and the links in directories."""
+
+    __slots__ = ("links", "texts")
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.links: dict[str, tuple[str, str]] = {}
+
+    def changes(self, path: str) -> None:
+        """Something at a path is about to change: a value that is set may change others."""
+        self.texts.clear()
+        self.links.pop(path, None)
+        self.links.pop(path.rpartition("/")[0], None)
+
+
+remembered: Memory | None = None
+"""While a command's changes are watched (see touched.py), which looks at what the command has just read."""
 
 
 def read(path: str) -> str:
@@ -60,7 +78,7 @@ def read(path: str) -> str:
         os.close(fd)
     text = content.decode("utf-8", "surrogateescape").strip()
     if remembered is not None:
-        remembered[path] = text
+        remembered.texts[path] = text
     return text
 
 
@@ -126,6 +144,8 @@ def names(path: str) -> list[str]:
 
 def link(directory: str) -> tuple[str, str] | None:
     """Name and absolute target of the one symbolic link in a LUN's directory, None if there is none."""
+    if remembered is not None and directory in remembered.links:
+        return remembered.links[directory]
     try:
         with os.scandir(directory) as entries:
             name = next((entry.name for entry in entries if entry.is_symlink()), None)
@@ -136,7 +156,10 @@ def link(directory: str) -> tuple[str, str] | None:
         if gone(error):
             return None
         raise
-    return name, os.path.normpath(os.path.join(directory, target))
+    found = (name, os.path.normpath(os.path.join(directory, target)))
+    if remembered is not None:
+        remembered.links[directory] = found
+    return found
 
 
 def numbered(directory: str, prefix: str) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -27,11 +26,8 @@ def load() -> None:
     import rtslib.fabric
     import rtslib.node
     import rtslib.root
-    import rtslib.tcm
 
     global _moving_dbroot
-    rtslib.tcm.fwrite = _write
-    rtslib.tcm.StorageObject._configure = _configure
     if _settings is None:
         return
     rtslib.node.CFSNode.configfs_dir, dbroot, modules = _settings
@@ -43,20 +39,6 @@ def load() -> None:
     _moving_dbroot = _moving_dbroot or root._set_dbroot
     root._set_dbroot = _read_dbroot if dbroot is None else _moving_dbroot
     root._preferred_dbroot = dbroot
-
-
-def _write(path: os.PathLike[str] | str, text: str) -> None:
-    files.write(os.fspath(path), str(text))
-
-
-def _configure(so: Any, wwn: str | None = None) -> None:
-    """Give a new storage object its serial number, and the persistent reservations that are kept under it:
-    none can be under one that is made up here."""
-    from rtslib.utils import generate_wwn
-
-    so.wwn = wwn or generate_wwn("unit_serial")
-    if wwn:
-        so._config_pr_aptpl()
 
 
 def _read_dbroot(root: Any) -> None:

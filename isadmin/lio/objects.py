@@ -210,6 +210,10 @@ class Lio:
                 return so
         return None
 
+    def dbroot(self) -> str:
+        """Where this target keeps persistent reservations and ALUA metadata."""
+        return files.read_or(f"{self.path}/dbroot", "")
+
     def free_hba(self) -> int:
         """The lowest number that no backstore's directory has."""
         return self.free_number(f"{self.path}/core")

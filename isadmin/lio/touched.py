@@ -60,6 +60,8 @@ class Touched:
             # It goes with its storage object, unnoticed.
             group = ("port_group", *key[1:], DEFAULT_GROUP)
             self._places[group] = self._places[key]
+            # Through FUSE, files that were listed need not be looked for one by one.
+            files.names(f"{self._places[key]}/alua/{DEFAULT_GROUP}")
             self._note_whole(group)
 
     def _note_values(self, key: Key, below: str) -> bool:
@@ -135,8 +137,8 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
         watching.note(path, written=event == "open", removed=event == "os.rmdir")
     finally:
         _active = watching
-        # A value that is set may change others.
-        files.remembered = {}
+        if files.remembered is not None:
+            files.remembered.changes(path)
 
 
 @contextmanager
@@ -148,11 +150,11 @@ def watching(lio: Lio) -> Iterator[Touched]:
         sys.addaudithook(_hook)
         _hooked = True
     outer, inner = _active, Touched(lio)
-    _active, files.remembered = inner, {}
+    _active, files.remembered = inner, files.Memory()
     try:
         yield inner
     finally:
-        _active, files.remembered = outer, None if outer is None else {}
+        _active, files.remembered = outer, None if outer is None else files.Memory()
         if outer is not None:
             outer.take_in(inner)
 
@@ -208,7 +210,7 @@ def _name_of(kind: str, file: str) -> Name | None:
 
 def _values(paths: Mapping[Name, str]) -> Part:
     """Values as a configuration has them. Raises OSError, ValueError."""
-    known = files.remembered or {}
+    known = files.remembered.texts if files.remembered is not None else {}
     return Part({name: _value(name, known.get(path) or files.read(path)) for name, path in paths.items()})
 
 

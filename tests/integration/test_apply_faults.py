@@ -108,11 +108,11 @@ def host(userspace: Userspace) -> Host:
         warnings.simplefilter("ignore", DeprecationWarning)
         found.prepare()
     # What every copy needs is imported once.
-    from isadmin.lio import apply, touched, write
+    from isadmin.lio import apply, storage, touched, write
     from isadmin.shell import plans, undoing
     from isadmin.shell.nodes import root
 
-    assert all((apply, touched, write, plans, undoing, root))
+    assert all((apply, storage, touched, write, plans, undoing, root))
     return found
 
 

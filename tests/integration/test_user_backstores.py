@@ -18,7 +18,7 @@ from jeepney.bus_messages import message_bus
 from jeepney.io.blocking import open_dbus_connection
 
 from isadmin.errors import IsadminError, UsageError
-from isadmin.lio import tcmu, write
+from isadmin.lio import storage, tcmu
 from isadmin.lio.host import Host
 from isadmin.shell.nodes import backstores
 from isadmin.shell.session import Session
@@ -140,13 +140,13 @@ def test_the_handler_is_asked_before_anything_is_made(
         made.append((name, config, size, more))
         raise IsadminError("this is as far as a test without a kernel comes")
 
-    monkeypatch.setattr(write, "create_user", create)
+    monkeypatch.setattr(storage, "create_user", create)
     with pytest.raises(IsadminError, match="cfgstring invalid: no such image"):
         run("/backstores/user:rbd create disk 10M pool/bad")
     assert not made
     with pytest.raises(IsadminError, match="as far as"):
         run("/backstores/user:rbd create disk 10M pool/image hw_max_sectors=128 control=max_data_area_mb=64")
-    more = {"wwn": None, "hw_max_sectors": "128", "control": "max_data_area_mb=64"}
+    more = {"wwn": None, "hw_max_sectors": 128, "control": "max_data_area_mb=64"}
     assert made == [("disk", "rbd/pool/image", 10 << 20, more)]
     assert runner.asked[-1] == ("CheckConfig", ("rbd/pool/image",))
 

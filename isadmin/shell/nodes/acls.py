@@ -349,12 +349,12 @@ class AclNode(ObjectNode):
             if not lun.exists():
                 raise IsadminError(f"LUN {int(digits)} does not exist in this TPG")
             return lun, []
-        from isadmin.lio import write
+        from isadmin.lio import storage, write
 
         news = []
         so, made = storage_object_at(self, text)
         if made:
-            undo.callback(write.delete_storage_object, self.lio, so)
+            undo.callback(storage.delete, self.lio, so)
             news.append(f"Created storage object {so.name}.")
         known = exported_as(so, self.tpg)
         if known is not None:

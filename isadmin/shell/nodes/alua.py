@@ -50,9 +50,9 @@ class PortGroups(LioNode):
             raise IsadminError(f"{self.storage_object.full_name} has no ALUA", "its device does it itself")
         if PortGroup(self.storage_object, name).exists():
             raise IsadminError(f"ALUA group {name} exists in {self.storage_object.full_name}")
-        from isadmin.lio import write
+        from isadmin.lio import storage
 
-        group = write.create_port_group(self.storage_object, name, int(tag))
+        group = storage.create_port_group(self.storage_object, name, int(tag))
         self.say(f"Created ALUA TPG {name}.")
         return self.new_node(PortGroupNode(self, group))
 
@@ -69,9 +69,9 @@ class PortGroups(LioNode):
             raise IsadminError("default_tg_pt_gp cannot be deleted", "every storage object has it")
         if not PortGroup(self.storage_object, name).exists():
             raise IsadminError(f"No ALUA group {name} in {self.storage_object.full_name}")
-        from isadmin.lio import write
+        from isadmin.lio import storage
 
-        write.delete_port_group(PortGroup(self.storage_object, name))
+        storage.delete_port_group(PortGroup(self.storage_object, name))
         self.say(f"Deleted ALUA TPG {name}.")
 
 

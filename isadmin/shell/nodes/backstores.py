@@ -113,9 +113,9 @@ class Backstore(LioNode):
         so = self.lio.find_storage_object(self.plugin, name)
         if so is None:
             raise IsadminError(f"No storage object named {name}.")
-        from isadmin.lio import write
+        from isadmin.lio import storage
 
-        for lun in write.delete_storage_object(self.lio, so):
+        for lun in storage.delete(self.lio, so):
             self.say(f"Deleted LUN {lun.number} of {lun.tpg.target.wwn} tpg{lun.tpg.tag}.")
         self.say(f"Deleted storage object {name}.")
         if saving and not self.shell.rehearsing:
@@ -145,9 +145,9 @@ class Backstore(LioNode):
                 with attempting("Cannot export the name as the model"):
                     files.write(f"{so.path}/attrib/emulate_model_alias", "1")
             except IsadminError as error:
-                from isadmin.lio import write
+                from isadmin.lio import storage
 
-                write.delete_storage_object(self.lio, so)
+                storage.delete(self.lio, so)
                 error.remedy = "set global export_backstore_name_as_model=false"
                 raise
         return StorageObjectNode(self, so)
@@ -192,10 +192,10 @@ class FileioBackstore(Backstore):
             undo = make_file(path, bytes_, sparse=hole)
             if not hole:
                 news.append(f"Writing {bytes_} bytes")
-        from isadmin.lio import write
+        from isadmin.lio import storage
 
         try:
-            so = write.create_fileio(self.lio, name, path, bytes_, write_back=caching, wwn=wwn)
+            so = storage.create_fileio(self.lio, name, path, bytes_, write_back=caching, wwn=wwn)
             node = self.adopt(so)
         except IsadminError:
             if undo:
@@ -264,9 +264,9 @@ class BlockBackstore(Backstore):
             write_protected = is_readonly(path)
         if alone:
             check_idle(path)
-        from isadmin.lio import write
+        from isadmin.lio import storage
 
-        so = write.create_block(self.lio, name, path, readonly=write_protected, exclusive=alone, wwn=wwn)
+        so = storage.create_block(self.lio, name, path, readonly=write_protected, exclusive=alone, wwn=wwn)
         node = self.adopt(so)
         self.say(f"Created block storage object {name} using {dev}.")
         return self.new_node(node)
@@ -292,13 +292,13 @@ class RamdiskBackstore(Backstore):
         nothing = self.flag(nullio, False)
         self.check_name(name, wwn)
         bytes_ = parse_size(size)
-        from isadmin.lio import write
+        from isadmin.lio import devices, storage
 
-        so = write.create_ramdisk(self.lio, name, bytes_, nullio=nothing, wwn=wwn)
+        so = storage.create_ramdisk(self.lio, name, bytes_, nullio=nothing, wwn=wwn)
         node = self.adopt(so)
         self.say(f"Created ramdisk {name} with size {size}.")
-        if so.size() != bytes_:
-            self.say(f"Note: rounded to pages, {so.size()} bytes")
+        if (paged := devices.paged(bytes_)) != bytes_:
+            self.say(f"Note: rounded to pages, {paged} bytes")
         return self.new_node(node)
 
     ui_command_create.__doc__ = f"""
@@ -333,9 +333,9 @@ class PscsiBackstore(Backstore):
         """
         self.check_name(name)
         path = dev if dev.count(":") == 3 and "/" not in dev else check_path(dev)
-        from isadmin.lio import write
+        from isadmin.lio import storage
 
-        so = write.create_pscsi(self.lio, name, path)
+        so = storage.create_pscsi(self.lio, name, path)
         if is_block_device(path):
             self.say("Note: block backstore recommended for SCSI block devices")
         self.say(f"Created pscsi storage object {name} using {dev}")

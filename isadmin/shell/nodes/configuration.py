@@ -454,12 +454,12 @@ class ConfigurationCommands(SavingCommands):
         objects = lio.storage_objects()
         if not leftovers and not objects:
             return
-        from isadmin.lio import write
+        from isadmin.lio import storage, write
 
         for target in leftovers:
             write.delete_target(target)
         for so in objects:
-            write.delete_storage_object(lio, so)
+            storage.delete(lio, so)
 
     def ui_command_undo(
         self, count: str | None = None, dry_run: str | None = None, force: str | None = None

@@ -55,17 +55,17 @@ def _expect_storage_object(node: Node, text: str) -> StorageObject:
 
 def _create_at(node: LioNode, text: str) -> StorageObject:
     """A storage object over a file or device, named after it."""
-    from isadmin.lio import write
+    from isadmin.lio import storage
 
     path = check_path(text)
     check_unused(node, path)
     name = Path(path).name
     if is_block_device(path):
-        return write.create_block(node.lio, name, path, readonly=False, exclusive=True, wwn=None)
+        return storage.create_block(node.lio, name, path, readonly=False, exclusive=True, wwn=None)
     if not Path(path).is_file():
         raise IsadminError(f"'{text}' is neither a block device nor a file")
     size = check_blocks(Path(path).stat().st_size, text)
-    return write.create_fileio(node.lio, name, path, size, write_back=False, wwn=None)
+    return storage.create_fileio(node.lio, name, path, size, write_back=False, wwn=None)
 
 
 def exported_as(so: StorageObject, tpg: Tpg) -> Lun | None:

@@ -85,7 +85,7 @@ class FabricNode(ObjectNode):
         from isadmin.lio import write
 
         directory = f"{self.directory}/discovery_auth"
-        write.load_fabric(self.fabric)
+        write.load_fabric(self.lio, self.fabric)
         if name == "enable":
             value = {"True": 1, "False": 0}.get(str(value), value)  # as it is shown
             if value not in (0, 1):

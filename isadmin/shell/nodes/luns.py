@@ -71,12 +71,12 @@ class Luns(LioNode):
         number = None if lun is None else lun_number(lun)
         if number is not None and Lun(self.tpg, number).exists():
             raise IsadminError(f"LUN {number} exists in tpg{self.tpg.tag} of {self.tpg.target.wwn}")
-        from isadmin.lio import write
+        from isadmin.lio import storage, write
 
         with ExitStack() as undo:
             so, made = storage_object_at(self, storage_object)
             if made:
-                undo.callback(write.delete_storage_object, self.lio, so)
+                undo.callback(storage.delete, self.lio, so)
             if (other := exported_as(so, self.tpg)) is not None:
                 raise IsadminError(f"lun for storage object {so.full_name} already exists: lun{other.number}")
             created = write.create_lun(self.tpg, so, number)

@@ -73,7 +73,7 @@ class Reshaped(ObjectNode):
         self._resize(parse_size(size))
 
     def _resize(self, size: int) -> None:
-        from isadmin.lio import write
+        from isadmin.lio import storage
 
         so = self.storage_object
         before = so.size()
@@ -90,7 +90,7 @@ class Reshaped(ObjectNode):
             raise UsageError(
                 f"That cuts off the last {before - size} bytes of {so.full_name}", "the option -y says so"
             )
-        write.resize_fileio(so, size)
+        storage.resize_fileio(so, size)
         self.say(f"Resized {so.full_name} from {human_size(before)} to {human_size(size)}. {self._news()}")
 
     def _news(self) -> str:

@@ -89,11 +89,14 @@ class UserBackstore(Backstore):
         self.check_name(name, wwn)
         bytes_ = parse_size(size)
         config = self._config(cfgstring)
+        if hw_max_sectors is not None and not (hw_max_sectors.isascii() and hw_max_sectors.isdigit()):
+            raise UsageError(f"Bad hw_max_sectors '{hw_max_sectors}'", "a number of blocks")
         tcmu.check_config(self.handler, config)
-        from isadmin.lio import write
+        from isadmin.lio import storage
 
-        so = write.create_user(
-            self.lio, name, config, bytes_, wwn=wwn, hw_max_sectors=hw_max_sectors, control=control
+        most = None if hw_max_sectors is None else int(hw_max_sectors)
+        so = storage.create_user(
+            self.lio, name, config, bytes_, wwn=wwn, hw_max_sectors=most, control=control
         )
         self.say(f"Created user-backed storage object {name} size {bytes_}.")
         return self.new_node(StorageObjectNode(self, so))
