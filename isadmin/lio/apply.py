@@ -436,7 +436,11 @@ class _Worker:
             # A fabric without the file has its groups always on.
             file = f"{path}/{name}"
             if name != "enable" or os.path.exists(file):
+                method = files.read_or(f"{path}/param/AuthMethod", "") if name == "enable" and value else ""
                 files.write(file, str(int(bool(value))))
+                # LIO takes None out of it where authentication is demanded.
+                if method and files.read(f"{path}/param/AuthMethod") != method:
+                    files.write(f"{path}/param/AuthMethod", method)
 
     @staticmethod
     def _set_size(path: str, size: int) -> None:

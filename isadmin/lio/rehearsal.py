@@ -120,9 +120,8 @@ class Rehearsal:
         if name in _IGNORED or (name == "pi_prot_verify" and before.get("pi_prot_type") in (0, "0")):
             return
         # What LIO sets along with it (kernel 6.1).
-        if name == "authentication" and isinstance(one, Tpg) and "AuthMethod" in one.parameters:
-            method = _moved(str(one.parameters["AuthMethod"]).split(","), on=value == 1)
-            one = replace(one, parameters={**one.parameters, "AuthMethod": ",".join(method)})
+        if name == "authentication" and isinstance(one, Tpg):
+            one = _with_method_moved(one, on=value == 1)
         elif name == "generate_node_acls" and value == 1 and "cache_dynamic_acls" in before:
             changed["cache_dynamic_acls"] = 1
         elif name == "cache_dynamic_acls" and before.get("generate_node_acls") in (1, "1"):
@@ -142,6 +141,8 @@ class Rehearsal:
         value: object = text != "0" if name in _SWITCHES else text
         if name == "tag" and isinstance(one, NodeAcl) and text in ("", "NULL"):
             value = None
+        if isinstance(one, Tpg) and name == "enable" and value and not one.enable:
+            one = _with_chap(one)
         self.wanted[key] = replace(one, **{name: value})  # type: ignore[arg-type]
 
     def _key(self, path: str) -> Key | None:
@@ -217,11 +218,26 @@ def become(result: Flat) -> bool:
     return True
 
 
-def _moved(methods: list[str], *, on: bool) -> list[str]:
+def _with_method_moved(tpg: Tpg, *, on: bool) -> Tpg:
     """What becomes of AuthMethod when authentication is set: None is taken out, or put in."""
-    if not on:
-        return methods if "None" in methods else [*methods, "None"]
-    return methods if methods == ["None"] else [one for one in methods if one != "None"]
+    if "AuthMethod" not in tpg.parameters:
+        return tpg
+    methods = str(tpg.parameters["AuthMethod"]).split(",")
+    if on and methods != ["None"]:
+        methods = [one for one in methods if one != "None"]
+    elif not on and "None" not in methods:
+        methods = [*methods, "None"]
+    return replace(tpg, parameters={**tpg.parameters, "AuthMethod": ",".join(methods)})
+
+
+def _with_chap(tpg: Tpg) -> Tpg:
+    """What becomes of a portal group that demands authentication when it is enabled: only CHAP is left."""
+    if tpg.attributes.get("authentication") != 1:
+        return tpg
+    moved = _with_method_moved(tpg, on=True)
+    if moved.parameters.get("AuthMethod") != "None":
+        return moved
+    return replace(moved, parameters={**moved.parameters, "AuthMethod": "CHAP"})
 
 
 def _with_secret(values: Any, name: str, text: str) -> dict[str, Value]:

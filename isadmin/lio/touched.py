@@ -176,6 +176,7 @@ _LIMITS = tuple(
 )
 _ALONG: dict[tuple[str, str], tuple[str, ...]] = {
     ("tpg", "attrib/authentication"): ("param/AuthMethod",),
+    ("tpg", "enable"): ("param/AuthMethod",),
     ("tpg", "attrib/generate_node_acls"): ("attrib/cache_dynamic_acls",),
     ("port_group", "alua_access_state"): ("alua_access_status",),
     ("storage_object", "attrib/emulate_tpu"): _LIMITS,

@@ -99,6 +99,27 @@ def test_diff_says_by_its_status_whether_there_is_a_difference(configured: Users
     assert configured.isadmin("diff", "7").returncode == 5
 
 
+def test_enabling_moves_no_login_method_but_by_hand(configured: Userspace) -> None:
+    """LIO takes None out of AuthMethod when a portal group is enabled that demands authentication."""
+    ok(configured, TPG, "set", "attribute", "authentication=1")
+    ok(configured, TPG, "set", "parameter", "AuthMethod=CHAP,None")
+    ok(configured, "saveconfig")
+    ok(configured, "clearconfig", "confirm=true")
+    ok(configured, "restoreconfig")
+    assert configured.isadmin("diff").returncode == 0
+    ok(configured, TPG, "disable")
+    ok(configured, "undo")
+    assert configured.isadmin("diff").returncode == 0
+    ok(configured, TPG, "disable")
+    said = ok(configured, TPG, "enable", "--dry-run")
+    assert said.splitlines()[:2] == [f"~ {TPG}", "    parameters AuthMethod: CHAP,None -> CHAP"], said
+    ok(configured, TPG, "enable")
+    differs = configured.isadmin("diff").stdout.splitlines()
+    assert differs == [f"~ {TPG}", "    parameters AuthMethod: CHAP -> CHAP,None"]
+    ok(configured, "undo", "2")
+    assert configured.isadmin("diff").returncode == 0
+
+
 def test_one_attribute_is_one_write(configured: Userspace, tmp_path: Path) -> None:
     wanted = saved(configured)
     wanted["storage_objects"][1]["attributes"]["emulate_caw"] = 0

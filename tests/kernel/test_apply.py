@@ -13,6 +13,7 @@ from tests.integration.test_apply import (  # noqa: F401
     test_changes_are_taken_back_one_after_the_other,
     test_diff_says_by_its_status_whether_there_is_a_difference,
     test_earlier_generations_come_back,
+    test_enabling_moves_no_login_method_but_by_hand,
     test_one_attribute_is_one_write,
     test_what_is_confirmed_stays,
     test_what_is_not_confirmed_is_undone,

@@ -96,8 +96,9 @@ def test_of_an_object_in_which_values_are_set_these_are_read(lio: Lio) -> None:
         ("", "enable"): (False, True),
         ("chap", "userid"): (None, "me"),
         ("attributes", "generate_node_acls"): (0, 1),
-        # As LIO may set it along.
+        # As LIO may set them along.
         ("attributes", "cache_dynamic_acls"): (0, 0),
+        ("parameters", "AuthMethod"): ("CHAP", "CHAP"),
     }
     assert seen.before == {KEY: Part({name: old for name, (old, _) in values.items()})}
     assert seen.after() == {KEY: Part({name: new for name, (_, new) in values.items()})}
@@ -149,8 +150,9 @@ def test_blocks_within_a_block_add_up(lio: Lio) -> None:
             files.write(path, "25")
             files.write(f"{lio.path}/{TPG}/enable", "1")
             second.after()
-    assert whole.before == {KEY: Part({("attributes", "login_timeout"): 15, ("", "enable"): False})}
-    assert whole.left == {KEY: Part({("attributes", "login_timeout"): 25, ("", "enable"): True})}
+    along = {("parameters", "AuthMethod"): "CHAP"}
+    assert whole.before == {KEY: Part({("attributes", "login_timeout"): 15, ("", "enable"): False, **along})}
+    assert whole.left == {KEY: Part({("attributes", "login_timeout"): 25, ("", "enable"): True, **along})}
 
 
 def test_what_goes_after_its_values_were_set_is_known_whole(lio: Lio) -> None:

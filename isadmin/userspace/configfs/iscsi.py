@@ -89,13 +89,14 @@ def _drop_tpg(context: Context, tpg: Tpg) -> None:
 
 
 def _store_enable(context: Context, tpg: Tpg, text: str) -> None:
-    """Enabling with authentication on and no method but None brings CHAP back."""
+    """Enabling with authentication on leaves no method but CHAP."""
     value = bool(boolean(text))
     if value == tpg.enabled:
         return
     method = tpg.param["AuthMethod"]
-    if value and tpg.attrib["authentication"] and method == "None":
-        tpg.param["AuthMethod"] = "CHAP"
+    if value and tpg.attrib["authentication"]:
+        others = [one for one in method.split(",") if one != "None"]
+        tpg.param["AuthMethod"] = ",".join(others) or "CHAP"
     tpg.enabled = value
     try:
         context.engine.tpg_changed(tpg)

@@ -124,10 +124,21 @@ def test_authentication_moves_auth_method(box: Box) -> None:
     assert box.read(method) == "None\n"
 
 
-def test_enabling_with_authentication_brings_chap_back(box: Box) -> None:
-    box.takes(f"{TPG}/param/AuthMethod", "None")
-    box.write(f"{TPG}/enable", "1")
-    assert box.read(f"{TPG}/param/AuthMethod") == "CHAP\n"
+@pytest.mark.parametrize("given", ["None", "CHAP,None", "CHAP"])
+def test_enabling_with_authentication_leaves_chap_alone(box: Box, given: str) -> None:
+    method, switch = f"{TPG}/param/AuthMethod", f"{TPG}/enable"
+    box.takes(method, given)
+    box.write(switch, "1")
+    assert box.read(method) == "CHAP\n"
+    # Only what is enabled anew is looked at.
+    box.takes(method, given)
+    for again in ("1", "0"):
+        box.write(switch, again)
+        assert box.read(method) == f"{given}\n"
+    box.write(f"{TPG}/attrib/authentication", "0")
+    box.takes(method, given)
+    box.write(switch, "1")
+    assert box.read(method) == f"{given}\n"
 
 
 @pytest.mark.parametrize(
