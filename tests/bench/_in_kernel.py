@@ -40,13 +40,13 @@ def raw(name: str, action: Callable[[], object]) -> None:
 def run(name: str, words: list[str]) -> None:
     """Run a command and tell what it took. SystemExit with what it said if it fails."""
     start = time.perf_counter()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert process.stdout
-    said = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    ) as process:
+        assert process.stdout
+        said = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{words}: status {process.returncode}\n{said.decode()[-2000:]}")
     seconds = time.perf_counter() - start

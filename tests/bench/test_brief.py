@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = {"kernel"}
-"""Boots a virtual machine and installs targetcli 3.0.2: minutes."""
+"""Boots a machine and starts targetcli in it: minutes. tests/kernel runs it in the machine that it has."""
 BENCHES = sorted(
     {path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith(("_", "test_"))}
     - LEFT_OUT

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from isadmin.lio.host import Host
 from isadmin.shell.session import Session
 from isadmin.shell.suggest import suggest
 from tests.initiator import Initiator, LoginFailed
@@ -42,9 +41,7 @@ Offered = Callable[[str], dict[str, str]]
 
 @pytest.fixture(scope="module")
 def session(module_userspace: Userspace) -> Session:
-    world = module_userspace
-    host = Host("userspace", world.mount, world.state, world.runtime)
-    session = Session(host, out=io.StringIO(), err=io.StringIO())
+    session = Session(module_userspace.host, out=io.StringIO(), err=io.StringIO())
     for line in LINES.strip().splitlines():
         session.run_line(line)
     return session

@@ -45,7 +45,7 @@ def configured(module_userspace: Userspace, module_tmp: Path) -> Userspace:
 
 @contextmanager
 def at_terminal(world: Userspace, *words: str) -> Iterator[Any]:
-    command = ["-m", "isadmin", "--userspace", *words]
+    command = ["-m", "isadmin", *world.options, *words]
     child = pexpect.spawn(
         sys.executable, command, env=world.env | {"TERM": "dumb"}, encoding="utf-8", timeout=60
     )

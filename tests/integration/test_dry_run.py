@@ -172,7 +172,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def rich(module_userspace: Userspace, module_loop_devices: LoopDevices, module_tmp: Path) -> World:
-    host = Host("userspace", module_userspace.mount, module_userspace.state, module_userspace.runtime)
+    host = module_userspace.host
     directory = module_tmp / "files"
     directory.mkdir()
     return World(host, directory, module_loop_devices)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from isadmin.lio.host import Host
 from tests.integration.devices import LoopDevices
 from tests.integration.replay import GONE, RECORDED, Answer, Replay, expected, headings, masked
 from tests.integration.sandbox import Userspace
@@ -73,7 +72,7 @@ def answers(
     module_userspace: Userspace, module_loop_devices: LoopDevices, module_tmp: Path
 ) -> Iterator[list[Answer]]:
     loops = [module_loop_devices.make(16 << 20) for _ in range(3)]
-    host = Host("userspace", module_userspace.mount, module_userspace.state, module_userspace.runtime)
+    host = module_userspace.host
     replay = Replay(host, module_tmp, loops)
     given = []
     for record in RECORDED:

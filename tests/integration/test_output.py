@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.initiator import Initiator
-from tests.integration.sandbox import Userspace, running_userspace
+from tests.integration.sandbox import Userspace
 from tests.schemas import all_valid, valid
 
 pytestmark = pytest.mark.integration
@@ -28,11 +28,10 @@ set global auto_add_default_portal=false
 
 
 @pytest.fixture(scope="module")
-def target() -> Iterator[Userspace]:
-    with running_userspace() as world:
-        done = world.isadmin(typed=BUILD)
-        assert done.returncode == 0, done.stderr
-        yield world
+def target(module_userspace: Userspace) -> Userspace:
+    done = module_userspace.isadmin(typed=BUILD)
+    assert done.returncode == 0, done.stderr
+    return module_userspace
 
 
 def ask(target: Userspace, *words: str) -> list[dict[str, Any]]:

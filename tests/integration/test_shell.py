@@ -228,7 +228,7 @@ def test_an_atomic_batch_that_fails_undoes_no_change_of_others(userspace: Usersp
     configured(userspace, tmp_path)
     tpg = f"/iscsi/{IQN}/tpg1"
     batch = subprocess.Popen(
-        [*COMMAND, "--userspace", "--atomic"],
+        [*COMMAND, *userspace.options, "--atomic"],
         env=userspace.env,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

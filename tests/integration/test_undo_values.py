@@ -15,7 +15,6 @@ from isadmin.config.model import Flat, flatten
 from isadmin.errors import IsadminError
 from isadmin.lio import snapshot
 from isadmin.lio.attributes import TABLES, Attribute
-from isadmin.lio.host import Host
 from isadmin.shell.preferences import Bookmarks, Preferences
 from isadmin.shell.session import Session
 from tests.integration.sandbox import Userspace
@@ -47,7 +46,7 @@ FEW = 3
 def session(module_userspace: Userspace, module_tmp: Path) -> Session:
     done = module_userspace.isadmin(typed="\n".join(LINES).format(tmp=module_tmp) + "\n")
     assert done.returncode == 0, done.stderr
-    host = Host("given", module_userspace.mount, module_userspace.state, module_userspace.runtime)
+    host = module_userspace.host
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         host.prepare()

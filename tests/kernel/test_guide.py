@@ -17,6 +17,7 @@ from tests.integration.test_guide import (  # noqa: F401
     test_main_flow,
     test_scenario,
     test_short_secret_is_accepted_with_a_warning,
+    test_sole_argument_is_parsed_as_a_line,
 )
 from tests.kernel.world import Kernel
 

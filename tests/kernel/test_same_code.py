@@ -13,9 +13,7 @@ DAEMON = "the daemon's own"
 FILE = "of a file"
 WITHOUT = {
     "test_apply_faults": "each of hundreds of system calls fails once: minutes in a machine in software",
-    "test_attribute_effects": "what LIO itself does with its attributes",
     "test_bad_input": LONG,
-    "test_candidates": LONG,
     "test_consequences": LONG,
     "test_crashes": "it kills the daemon",
     "test_daemon": DAEMON,
@@ -26,11 +24,9 @@ WITHOUT = {
     "test_generated_bad_input": "thousands of command lines, of which hardly one reaches a target",
     "test_load": "it loads and kills the daemon",
     "test_medium_errors": "it has the daemon's own reads and writes fail",
-    "test_nodes": LONG,
     "test_output": LONG,
     "test_shell": LONG,
     "test_top": "what the daemon counts",
-    "test_undo_values": LONG,
     "test_user_backstores": "its stand-in for tcmu-runner has no kernel to serve",
     "test_apply.test_any_configuration_becomes_any_other_and_rtslib_says_the_same": "each example takes "
     "seconds in a machine in software",
@@ -45,7 +41,6 @@ WITHOUT = {
     "test_daemon_units.test_the_daemons_start_line_runs_it": DAEMON,
     "test_guide.test_every_command_of_the_guide_is_typed_here": FILE,
     "test_guide.test_listing_says_what_listens": DAEMON,
-    "test_guide.test_sole_argument_is_parsed_as_a_line": LONG,
 }
 """Module, or module and test -> why it does not run on the kernel's target."""
 
