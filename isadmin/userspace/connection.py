@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 
 from isadmin.userspace import limits
 from isadmin.userspace.fastpath import Receiver, receiver
+from isadmin.userspace.iscsi.codes import IMMEDIATE, Opcode
 from isadmin.userspace.iscsi.digest import crc32c
 from isadmin.userspace.iscsi.errors import IscsiError, ProtocolError
 from isadmin.userspace.iscsi.login import LoginMachine
-from isadmin.userspace.iscsi.pdu import LoginRequest, decode, frame, padding
+from isadmin.userspace.iscsi.pdu import decode, frame, padding
 from isadmin.userspace.iscsi.states import AFTER, OPEN, Event, State
 from isadmin.userspace.loop import INPUT, OUTPUT
 from isadmin.userspace.sessions import ActiveSession
@@ -133,6 +134,8 @@ class Connection:
     def start(self) -> None:
         self.sock.setblocking(False)
         self._watch(INPUT)
+        # Most often the first request has come by now.
+        self._readable()
 
     def _watch(self, events: int) -> None:
         """Be woken up by INPUT, by OUTPUT, or by nothing (0)."""
@@ -166,15 +169,20 @@ class Connection:
 
     def _readable(self) -> None:
         """Before the full-feature phase; then it is fastpath.receiver that receives."""
+        view = self.server.view
         try:
-            end = self.receive_behind()
+            if self.held:
+                end = self.receive_behind()
+            else:
+                end = self.sock.recv_into(view, limits.RECEIVE)
+                self.rx_octets += end
         except BlockingIOError:
             return
         except OSError as error:
             self.close(f"{error.strerror}")
             return
         if end:
-            self._handle(self.server.view, end)
+            self._log_in(view, end)
         else:
             self.ended()
 
@@ -200,19 +208,24 @@ class Connection:
 
     def _handle(self, view: memoryview, end: int) -> None:
         """Handle view[:end], which was received."""
-        position = 0
         if self._receiver is None:
-            try:
-                position = self._login(view, end)
-            except Exception as error:  # noqa: BLE001
-                self.fail(error)
-            if self.closing:
-                return
-        if self._receiver is not None:
-            self._receiver.send((view[position:end], end - position))
+            self._log_in(view, end)
         else:
+            self._receiver.send((view[:end], end))
+
+    def _log_in(self, view: memoryview, end: int) -> None:
+        """The same before the full-feature phase."""
+        try:
+            position = self._login(view, end)
+        except Exception as error:  # noqa: BLE001
+            self.fail(error)
+            return
+        if self.closing or position == end:
+            return
+        if self._receiver is None:
             self.held = bytes(view[position:end])
-            self.flush()
+        else:
+            self._receiver.send((view[position:end], end - position))
 
     def _receive_directly(self) -> None:
         view, direct, done = self.server.view, self._direct, self._direct_done
@@ -330,41 +343,44 @@ class Connection:
         self._turn_input()
 
     def _login(self, view: memoryview, end: int) -> int:
-        server = self.server
         position = 0
-        while self.full is None and not self.closing:
+        machine = self.machine
+        while position < end and machine is not None and not self.closing:
             found = frame(view, position, end, max_data=self.max_recv)
             if found is None:
                 return position
-            pdu = decode(bytes(view[position : position + 48]), bytes(view[found.data : found.data_end]))
-            if not isinstance(pdu, LoginRequest):
+            header = bytes(view[position : position + 48])
+            if header[0] & ~IMMEDIATE != Opcode.LOGIN_REQUEST:
                 # Of all requests, the states before the login take this one.
-                raise IscsiError("something else than a login request before the login")
-            self.enter(Event.LOGIN_REQUEST)
-            machine = self.machine
-            assert machine is not None
-            response = machine.receive(pdu)
+                raise IscsiError(f"a {type(decode(header)).__name__} before the login")
+            if self.state is not State.IN_LOGIN:
+                self.enter(Event.LOGIN_REQUEST)
+            response = machine.receive(header, bytes(view[found.data : found.data_end]))
             if machine.done:
-                assert machine.parameters is not None
-                parameters = machine.parameters
-                self.header_digest = parameters.header_digest
-                self.data_digest = parameters.data_digest
-                self.max_recv = parameters.max_recv_data_segment_length
-                self.stat_sn = machine.stat_sn
-                self.cid = machine.cid
-                self.full = server.host.attach(self, machine)
-                self.machine = None
-                self._receiver = receiver(self, self.full)
-                next(self._receiver)
-                self._turn_input()
-                self.enter(Event.LOGIN_COMPLETE)
-            self.send(response)
+                self._logged_in(machine)
+            self.answer(response)
             if machine.failed is not None:
-                server.host.login_failed(self, machine, machine.failed)
+                self.server.host.login_failed(self, machine, machine.failed)
                 log.info("login of %a from %s refused: %s", machine.initiator, self.peer, machine.reason)
                 self.close_after_flush()
             position = found.end
+            machine = self.machine
         return position
+
+    def _logged_in(self, machine: LoginMachine) -> None:
+        parameters = machine.parameters
+        assert parameters is not None
+        self.header_digest = parameters.header_digest
+        self.data_digest = parameters.data_digest
+        self.max_recv = parameters.max_recv_data_segment_length
+        self.stat_sn = machine.stat_sn
+        self.cid = machine.cid
+        self.machine = None
+        self.full = full = self.server.host.attach(self, machine)
+        self._receiver = receiver(self, full)
+        next(self._receiver)
+        self._turn_input()
+        self.enter(Event.LOGIN_COMPLETE)
 
     # Sending
 
@@ -372,6 +388,22 @@ class Connection:
         """Queue bytes; they go with the next flush."""
         self._out.append(data)
         self.out_bytes += len(data)
+
+    def answer(self, data: bytes) -> None:
+        """Send a few bytes at once, unless others go first."""
+        if self._out or self.blocked:
+            self.send(data)
+            return
+        try:
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.close(f"{error.strerror}")
+            return
+        self.tx_octets += sent
+        if sent < len(data):
+            self.block(data[sent:])
 
     def send_pdu(self, header: bytes, data: bytes | bytearray | memoryview = b"") -> None:
         """Queue a PDU whose header has its lengths, with padding and digests as negotiated."""
@@ -522,15 +554,16 @@ class Connection:
         if self.closed:
             return
         self.enter(event)
-        if not self.blocked:
-            self._watch(0)
+        if not self._out:
+            self.close("", quiet=True)
+        elif not self.blocked:
             self.flush()
 
     def close(self, reason: str, *, quiet: bool = False) -> None:
         """End the connection now. One log line unless quiet."""
         if self.closed:
             return
-        self._watch(0)
+        self.server.loop.forget(self.sock.fileno())
         self.enter(Event.CLOSED)
         if not quiet:
             log.info("connection from %s ended: %s", self.peer, reason)

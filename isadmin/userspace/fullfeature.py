@@ -237,15 +237,14 @@ class FullFeature(Commands):
             other.close("logged out", quiet=True)
         if closing:
             self.active.logged_out = True
-        self._send(
-            LogoutResponsePdu(
-                pdu.itt,
-                response,
-                *self._status_numbers(),
-                time2wait=session.parameters.default_time2wait,
-                time2retain=0,
-            )
+        answer = LogoutResponsePdu(
+            pdu.itt,
+            response,
+            *self._status_numbers(),
+            time2wait=session.parameters.default_time2wait,
+            time2retain=0,
         )
+        self.connection.answer(answer.encode(header_digest=self.connection.header_digest))
         if closing:
             self.connection.close_after_flush(Event.LOGGED_OUT)
 

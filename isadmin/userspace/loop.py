@@ -94,6 +94,11 @@ class EventLoop(asyncio.SelectorEventLoop):
             del self._direct.events[descriptor]
             self._direct.epoll.unregister(descriptor)
 
+    def forget(self, descriptor: int) -> None:
+        """The same for a descriptor that is closed at once, which ends its part in any epoll."""
+        if self._direct.handlers.pop(descriptor, None) is not None:
+            del self._direct.events[descriptor]
+
     # What is scheduled by a handler must not wait for the end of select().
 
     def call_soon(

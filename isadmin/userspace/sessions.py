@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from isadmin.userspace.engine import ConnectionFacts, SessionFacts, SessionFailure
-from isadmin.userspace.iscsi.errors import DigestError, ProtocolError
-from isadmin.userspace.iscsi.keys import shown
+from isadmin.userspace.iscsi.codes import LoginStatus
+from isadmin.userspace.iscsi.errors import DigestError, LoginError, ProtocolError
+from isadmin.userspace.iscsi.keys import Parameters, shown
+from isadmin.userspace.iscsi.login import Identity
 from isadmin.userspace.iscsi.session import Session
 from isadmin.userspace.model import NodeAcl, Tpg
 from isadmin.userspace.scsi.nexus import LunPath, Nexus
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
 NOPIN_TIMEOUT = 15
 NOPIN_RESPONSE_TIMEOUT = 30
 """LIO's defaults, in seconds: what a dynamic session has."""
+DISCOVERY_WINDOW = 16
+DEFAULT_DEPTH = 64
+MAX_SESSIONS = 0xFFFF
+"""A TSIH has 16 bits, and 0 is none (section 6.3.1)."""
+MAX_CUT_OFF = 4096
+"""Initiator ports remembered as cut off."""
+
+_Port: TypeAlias = tuple[str, bytes, Tpg]
+"""An I_T nexus: initiator name and ISID at a target portal group. It has one session (section 4.4.3.1)."""
 
 
 class ActiveSession:
@@ -142,6 +153,103 @@ class ActiveSession:
             timeout_errors=self.timeouts,
             index=session.sid,
         )
+
+
+class Sessions:
+    """All that are logged in to a target, the oldest first. Discovery sessions are numbered here as well, and
+    not kept."""
+
+    def __init__(self) -> None:
+        self._by_tsih: dict[int, ActiveSession] = {}
+        self._by_port: dict[_Port, ActiveSession] = {}
+        self._next_tsih = 1
+        self._next_sid = 1
+        self._cut_off: set[_Port] = set()
+        """Initiator ports whose session ended without a logout: the next one hears I_T NEXUS LOSS."""
+
+    def __iter__(self) -> Iterator[ActiveSession]:
+        """Those that are there now, whatever happens to them meanwhile."""
+        return iter(list(self._by_tsih.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_tsih)
+
+    def of(self, tpg: Tpg) -> list[ActiveSession]:
+        return [active for active in self._by_tsih.values() if active.tpg is tpg]
+
+    def latest(self, acl: NodeAcl) -> ActiveSession | None:
+        return next((active for active in reversed(self._by_tsih.values()) if active.acl is acl), None)
+
+    def same_port(self, identity: Identity, tpg: Tpg) -> ActiveSession | None:
+        """The session of this initiator port."""
+        return self._by_port.get((identity.initiator, identity.isid, tpg))
+
+    def joined(self, identity: Identity, tpg: Tpg) -> ActiveSession:
+        """The session that a login with a TSIH is for. LoginError when there is none."""
+        active = self.same_port(identity, tpg)
+        if active is None or active.session.tsih != identity.tsih:
+            raise LoginError(LoginStatus.SESSION_DOES_NOT_EXIST, f"no session {identity.tsih}")
+        return active
+
+    def begin(
+        self, identity: Identity, parameters: Parameters, cmd_sn: int, tpg: Tpg | None, acl: NodeAcl | None
+    ) -> ActiveSession:
+        """A new session, kept unless it is one of discovery (tpg None). LoginError when there are too
+        many."""
+        if acl is not None:
+            window = acl.cmdsn_depth
+        elif tpg is not None:
+            window = tpg.attrib.get("default_cmdsn_depth", DEFAULT_DEPTH)
+        else:
+            window = DISCOVERY_WINDOW
+        tsih = self._new_tsih()
+        sid = self._next_sid
+        self._next_sid = sid + 1
+        initiator, alias, target, discovery, isid, _, _ = identity
+        tpgt = tpg.tag if tpg is not None else 0
+        session = Session(
+            initiator=initiator,
+            alias=alias,
+            target=target,
+            tpgt=tpgt,
+            discovery=discovery,
+            isid=isid,
+            tsih=tsih,
+            sid=sid,
+            cmd_sn=cmd_sn,
+            window=max(1, window),
+            parameters=parameters,
+            dynamic=acl is None,
+        )
+        nexus = Nexus(initiator, isid, target, tpgt)
+        active = ActiveSession(session, nexus, tpg, acl, parameters.max_recv_data_segment_length)
+        if tpg is not None:
+            port = (initiator, isid, tpg)
+            if port in self._cut_off:
+                self._cut_off.discard(port)
+                nexus.lost = True
+            self._by_tsih[tsih] = self._by_port[port] = active
+        return active
+
+    def _new_tsih(self) -> int:
+        taken = self._by_tsih
+        if len(taken) >= MAX_SESSIONS:
+            raise LoginError(LoginStatus.OUT_OF_RESOURCES, "there are no session identifiers left")
+        tsih = self._next_tsih
+        while tsih in taken:
+            tsih = tsih % MAX_SESSIONS + 1
+        self._next_tsih = tsih % MAX_SESSIONS + 1
+        return tsih
+
+    def end(self, active: ActiveSession) -> None:
+        """Its last connection is gone."""
+        session, tpg = active.session, active.tpg
+        if tpg is None:
+            return
+        port = (session.initiator, session.isid, tpg)
+        del self._by_tsih[session.tsih], self._by_port[port]
+        if not active.logged_out and len(self._cut_off) < MAX_CUT_OFF:
+            self._cut_off.add(port)
 
 
 def count(path: LunPath, commands: int, read_bytes: int, write_bytes: int) -> None:

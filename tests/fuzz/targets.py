@@ -109,7 +109,7 @@ class Login(FuzzTarget):
                 break
             if not isinstance(pdu, pdus.LoginRequest):
                 break
-            answer = machine.receive(pdu)
+            answer = machine.receive(wire[:48], pdu.data)
             response = pdus.decode(answer[:48], answer[48:])
             assert isinstance(response, pdus.LoginResponse)
             assert response.status in LoginStatus._value2member_map_

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, Flag, auto
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.errors import LoginError
@@ -20,11 +20,6 @@ NOT_UNDERSTOOD = "NotUnderstood"
 REJECT = "Reject"
 IRRELEVANT = "Irrelevant"
 _NO_VALUES = frozenset((NOT_UNDERSTOOD, IRRELEVANT, REJECT))
-
-MAX_REMEMBERED = 64
-"""Outcomes that OurSide remembers: initiators of one make all say the same."""
-MAX_REMEMBERED_TEXT = 2048
-"""Characters of what led to one of them."""
 
 
 class Kind(Enum):
@@ -197,43 +192,17 @@ Answer: TypeAlias = tuple[str | None, int | None]
 """The text that goes back, if any, and the result for Parameters, if any."""
 
 
-class Outcome(NamedTuple):
-    """What comes of the keys that a login begins with."""
-
-    answers: bytes
-    """As they go on the wire."""
-    results: dict[str, Any]
-    """By attribute of Parameters."""
-    parameters: Parameters
-    """The same, should nothing more be said."""
-    seen: frozenset[str]
-    declared: bool
-    """Whether `answers` has our declarations."""
-
-
 class OurSide:
     """Our side of negotiations: our value texts by key (a TPG's param/*). A key that is missing or unusable
-    counts as its default.
-
-    `outcomes` is the negotiators' memory: what the first keys of a login came to, by those keys and whether
-    it is a discovery session. Nothing else decides about it, so that the next login that begins with the same
-    keys need not negotiate them anew."""
+    counts as its default."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
-        self.outcomes: dict[tuple[Pairs, bool], Outcome] = {}
         self.max_recv_data_segment_length = self._number("MaxRecvDataSegmentLength")
 
     def answer(self, key: Key, value: str) -> Answer:
         """What comes of an initiator's value, whatever else was said before."""
         return _ANSWER[key.kind](self, key, value)
-
-    def remember(self, pairs: Pairs, *, discovery: bool, outcome: Outcome) -> None:
-        """Keep what `pairs` came to, unless they are too long to be kept."""
-        if sum(len(key) + len(value) for key, value in pairs) <= MAX_REMEMBERED_TEXT:
-            if len(self.outcomes) >= MAX_REMEMBERED:
-                self.outcomes.clear()
-            self.outcomes[pairs, discovery] = outcome
 
     def _text(self, name: str) -> str:
         return self._values.get(name, "").strip() or KEYS[name].default
@@ -311,44 +280,36 @@ class Negotiator:
         self._leading = inherited is None
         self._seen: set[str] = set()
         self._declared = False
-        self._outcome: Outcome | None = None
-        """What our side remembers stands for all that was said so far."""
         self._results: dict[str, Any] = {"max_recv_data_segment_length": ours.max_recv_data_segment_length}
         if inherited is not None:
             for name, attribute in _ATTRIBUTE.items():
                 if KEYS[name].leading:
                     self._results[attribute] = getattr(inherited, attribute)
 
+    @property
+    def untouched(self) -> bool:
+        """Nothing has been said yet."""
+        return not (self._seen or self._declared)
+
+    def copy(self) -> Negotiator:
+        """Another one that has heard and said the same."""
+        new = Negotiator(self._ours, discovery=self._discovery)
+        new._leading = self._leading
+        new._seen = self._seen.copy()
+        new._declared = self._declared
+        new._results = self._results.copy()
+        return new
+
     def declarations(self) -> bytes:
         """What we declare of ourselves, once: the first call has it, later ones are empty."""
         if self._declared:
             return b""
-        self._take_over()
         self._declared = True
         return format_pairs([("MaxRecvDataSegmentLength", str(self._ours.max_recv_data_segment_length))])
 
     def receive(self, pairs: Pairs) -> bytes:
         """Our answers to keys of the initiator that come together, with our declarations once it has made
         its own. LoginError(INITIATOR_ERROR) for a key sent twice, or by the wrong side."""
-        if self._seen or self._declared or self._outcome is not None or not self._leading:
-            return self._negotiate(pairs)
-        outcome = self._ours.outcomes.get((pairs, self._discovery))
-        if outcome is None:
-            answers = self._negotiate(pairs)
-            results, seen = self._results.copy(), frozenset(self._seen)
-            outcome = Outcome(answers, results, self.finish(), seen, self._declared)
-            self._ours.remember(pairs, discovery=self._discovery, outcome=outcome)
-            return answers
-        self._outcome, self._declared = outcome, outcome.declared
-        return outcome.answers
-
-    def _take_over(self) -> None:
-        """More is said than what is remembered."""
-        if self._outcome is not None:
-            self._results, self._seen = self._outcome.results.copy(), set(self._outcome.seen)
-            self._outcome = None
-
-    def _negotiate(self, pairs: Pairs) -> bytes:
         said: list[bytes] = []
         for key, value in pairs:
             answer = self.answer(key, value)
@@ -361,7 +322,6 @@ class Negotiator:
     def answer(self, name: str, value: str) -> str | None:
         """Our answer to one key of the initiator, None where a declaration needs none. LoginError as from
         `receive`."""
-        self._take_over()
         key = KEYS.get(name)
         if key is None:
             return NOT_UNDERSTOOD
@@ -386,4 +346,4 @@ class Negotiator:
 
     def finish(self) -> Parameters:
         """The results."""
-        return Parameters(**self._results) if self._outcome is None else self._outcome.parameters
+        return Parameters(**self._results)

@@ -8,16 +8,16 @@ Authority.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from struct import Struct
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from isadmin.userspace.iscsi.chap import ChallengeLedger, Chap, ChapSecrets
 from isadmin.userspace.iscsi.codes import LoginStatus, Opcode, Stage
 from isadmin.userspace.iscsi.errors import LoginError, ProtocolError
 from isadmin.userspace.iscsi.keys import Negotiator, OurSide, Parameters
-from isadmin.userspace.iscsi.pdu import LoginRequest, padding
+from isadmin.userspace.iscsi.pdu import padding
 from isadmin.userspace.iscsi.text import MAX_TEXT, Pairs, format_pairs, parse_pairs
 
 TRANSITS: dict[tuple[Stage, Stage | None], Stage] = {
@@ -37,11 +37,17 @@ MAX_NAME = 223
 DEFAULT_WINDOW = 64
 """Commands that responses promise room for before there is a session."""
 
-_RESPONSE = Struct(">BBxxI6sHI4xIIIH10x")
-"""A Login Response (section 11.13): opcode; T bit, CSG and NSG; data length; ISID; TSIH; ITT; StatSN;
+_REQUEST = Struct(">xBxB4x14s2xI20x").unpack
+"""A Login Request (section 11.12): T, C, CSG and NSG; Version-min; ISID, TSIH, ITT and CID; CmdSN."""
+_NAMES = Struct(">6sHIH").unpack
+"""ISID, TSIH, ITT, CID: what stays the same in all requests of a login (section 6.3)."""
+_RESPONSE = Struct(">BBxxI12s4xIIIH10x").pack
+"""A Login Response (section 11.13): opcode; T bit, CSG and NSG; data length; ISID, TSIH and ITT; StatSN;
 ExpCmdSN; MaxCmdSN; status."""
 _LOGIN_RESPONSE = int(Opcode.LOGIN_RESPONSE)
 _TRANSIT = 0x80
+_CONTINUED = 0x40
+_CSG = 0x0C
 
 _STAGES = {int(stage): stage for stage in Stage}
 _CHAP_KEYS = frozenset(("CHAP_A", "CHAP_I", "CHAP_C", "CHAP_N", "CHAP_R"))
@@ -50,17 +56,35 @@ LOGIN_KEYS = _CHAP_KEYS | _IDENTITY_KEYS | {"AuthMethod"}
 
 MAX_REMEMBERED_TEXT = 2048
 """Bytes of a text whose meaning is remembered."""
+MAX_REMEMBERED = 256
+"""Steps that a Grant remembers: initiators of one make all say the same."""
+
+
+def _way(flags: int) -> tuple[Stage, Stage | None] | None:
+    """The stage that a request with these flags (byte 1) is in, and where it wants to go; None when there is
+    no such way."""
+    current = _STAGES.get(flags >> 2 & 3)
+    following = _STAGES.get(flags & 3) if flags & _TRANSIT else None
+    if current is None or (current, following) not in TRANSITS:
+        return None
+    if flags & _TRANSIT and (flags & _CONTINUED or following is None):
+        return None
+    return current, following
+
+
+_WAYS = [_way(flags) for flags in range(256)]
+
+Offer: TypeAlias = tuple[str | None, Pairs]
+"""AuthMethod, and the operational keys."""
 
 
 class Said(NamedTuple):
     """The keys of one text, by what they are about."""
 
     identity: dict[str, str]
-    method: str | None
-    """AuthMethod."""
+    offer: Offer
+    """AuthMethod, and all keys that are about nothing else here."""
     chap: dict[str, str]
-    operational: Pairs
-    """All others."""
 
 
 def _said_by(text: bytes) -> Said:
@@ -79,10 +103,10 @@ def _said_by(text: bytes) -> Said:
             known[key] = value
     identity = {key: value for key, value in known.items() if key in _IDENTITY_KEYS}
     chap = {key: value for key, value in known.items() if key in _CHAP_KEYS}
-    return Said(identity, known.get("AuthMethod"), chap, tuple(operational))
+    return Said(identity, (known.get("AuthMethod"), tuple(operational)), chap)
 
 
-_remembered = lru_cache(128)(_said_by)
+_remembered = lru_cache(1024)(_said_by)
 
 
 def said_by(text: bytes) -> Said:
@@ -106,8 +130,33 @@ class Identity(NamedTuple):
     cid: int
 
 
-class Grant(NamedTuple):
-    """What the Authority says about an Identity that it does not refuse."""
+class Step(NamedTuple):
+    """What a request came to, and the state of the login after it."""
+
+    flags: int
+    """T bit, CSG and NSG of the response."""
+    answer: bytes
+    """Its text, padded."""
+    length: int
+    """Bytes of the text without padding."""
+    stage: Stage
+    method: str
+    """The AuthMethod that was chosen by now."""
+    negotiator: Negotiator
+    """Operational keys so far. Copy it before more is said: steps are shared."""
+    parameters: Parameters | None
+    """What they came to, once the full-feature phase is reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What the Authority says about an Identity that it does not refuse.
+
+    `steps` is the machines' memory: what requests came to under this grant, by what had been said before (see
+    LoginMachine._before), the request's flags and its offer. Nothing else decides about it but CHAP, whose
+    requests are not remembered, so that the next login that says the same need not be negotiated anew. It
+    goes with the grant: the Authority makes another one when anything about it has changed.
+    """
 
     introduction: bytes
     """TargetPortalGroupTag and TargetAlias as they go on the wire; unused in discovery."""
@@ -121,6 +170,16 @@ class Grant(NamedTuple):
     """What CHAP accepts."""
     inherited: Parameters | None = None
     """The session's parameters when this connection joins one."""
+    steps: dict[tuple[object, int, Offer], Step] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
+
+    def remember(self, before: object, flags: int, offer: Offer, step: Step) -> None:
+        """Keep what a request came to, unless it is too long to be kept."""
+        if sum(len(key) + len(value) for key, value in offer[1]) <= MAX_REMEMBERED_TEXT:
+            if len(self.steps) >= MAX_REMEMBERED:
+                self.steps.clear()
+            self.steps[before, flags, offer] = step
 
 
 def introduction(tpgt: int, alias: str) -> bytes:
@@ -149,175 +208,194 @@ class Authority(Protocol):
         ...
 
 
-@dataclass(slots=True)
+class _Unknown:
+    """What has been said before is nothing to be remembered by."""
+
+
+_UNKNOWN = _Unknown()
+
+
 class LoginMachine:
     """One connection's login. Feed Login Requests to `receive`; send what it returns. `done` once the
     full-feature phase is reached, `failed` once a failure response was returned: close the connection
     then."""
 
-    authority: Authority
-    stat_sn: int = 1
-    """StatSN of the next response."""
-    done: bool = False
-    failed: LoginStatus | None = None
-    reason: str = ""
-    """Why it failed, for the log."""
-    identity: Identity | None = None
-    parameters: Parameters | None = None
-    cmd_sn: int = 0
-    """The CmdSN of the login requests: the first command's."""
-    cid: int = 0
-    initiator: str = ""
-    """InitiatorName as given, for reports on failed logins."""
-    _first: LoginRequest | None = None
-    _stage: Stage = Stage.SECURITY
-    _text: bytes = b""
-    """What continued requests have said so far."""
-    _requests: int = 0
-    _grant: Grant | None = None
-    _negotiator: Negotiator | None = None
-    _method: str = ""
-    _chap: Chap | None = None
+    __slots__ = (
+        "_before",
+        "_chap",
+        "_grant",
+        "_method",
+        "_names",
+        "_negotiator",
+        "_requests",
+        "_stage",
+        "_text",
+        "authority",
+        "cid",
+        "cmd_sn",
+        "done",
+        "failed",
+        "identity",
+        "initiator",
+        "parameters",
+        "reason",
+        "stat_sn",
+    )
 
-    def receive(self, request: LoginRequest) -> bytes:
-        """The response to one request, as it goes on the wire (section 11.13). Never raises: what is wrong
-        becomes a failure response."""
+    def __init__(self, authority: Authority) -> None:
+        self.authority = authority
+        self.stat_sn = 1
+        """StatSN of the next response."""
+        self.done = False
+        self.failed: LoginStatus | None = None
+        self.reason = ""
+        """Why it failed, for the log."""
+        self.identity: Identity | None = None
+        self.parameters: Parameters | None = None
+        self.cmd_sn = 0
+        """The CmdSN of the login requests: the first command's."""
+        self.cid = 0
+        self.initiator = ""
+        """InitiatorName as given, for reports on failed logins."""
+        self._names = b""
+        """ISID, TSIH, ITT and CID of the first request."""
+        self._stage = Stage.SECURITY
+        self._text = b""
+        """What continued requests have said so far."""
+        self._requests = 0
+        self._grant: Grant | None = None
+        self._before: object = _UNKNOWN
+        """What Grant.steps knows all that was said so far by: at first whether it is a discovery session,
+        then the negotiator of the last Step, which is of no other; after CHAP the former and the stage."""
+        self._negotiator: Negotiator | None = None
+        self._method = ""
+        self._chap: Chap | None = None
+
+    def receive(self, header: bytes, data: bytes) -> bytes:
+        """The response to one request, given as its basic header segment and its data, as it goes on the wire
+        (sections 11.12, 11.13). Never raises: what is wrong becomes a failure response."""
         try:
-            return self._receive(request)
+            return self._receive(header, data)
         except LoginError as error:
-            return self._fail(request, error.status, str(error))
+            return self._fail(header, error.status, str(error))
         except ProtocolError as error:
-            return self._fail(request, LoginStatus.INITIATOR_ERROR, str(error))
+            return self._fail(header, LoginStatus.INITIATOR_ERROR, str(error))
 
     def close(self) -> None:
         """The connection is gone, or the login over."""
         if self._chap is not None:
             self._chap.close()
 
-    def _fail(self, request: LoginRequest, status: LoginStatus, reason: str) -> bytes:
+    def _fail(self, header: bytes, status: LoginStatus, reason: str) -> bytes:
         self.failed = status
         self.reason = reason
         self.close()
-        return self._response(request, 0, status=status)
+        flags, _, names, cmd_sn = _REQUEST(header)
+        return self._response(flags & _CSG, names, cmd_sn, status=status)
 
     def _response(
         self,
-        request: LoginRequest,
         flags: int,
+        names: bytes,
+        cmd_sn: int,
         text: bytes = b"",
+        length: int = 0,
         made: Established | None = None,
         status: int = 0,
     ) -> bytes:
-        stat_sn, cmd_sn, length = self.stat_sn, request.cmd_sn, len(text)
+        """length: of the text, without its padding."""
+        stat_sn = self.stat_sn
         self.stat_sn = stat_sn + 1 & 0xFFFFFFFF
         if made is None:
-            tsih, max_cmd_sn = request.tsih, cmd_sn + DEFAULT_WINDOW - 1 & 0xFFFFFFFF
+            max_cmd_sn = cmd_sn + DEFAULT_WINDOW - 1 & 0xFFFFFFFF
         else:
             tsih, max_cmd_sn = made
-        header = _RESPONSE.pack(
-            _LOGIN_RESPONSE, flags | request.csg << 2, length, request.isid, tsih, request.itt,
-            stat_sn, cmd_sn, max_cmd_sn, status,
-        )  # fmt: skip
-        return header + text + padding(length) if length else header
+            names = names[:6] + tsih.to_bytes(2, "big") + names[8:]
+        return (
+            _RESPONSE(_LOGIN_RESPONSE, flags, length, names[:12], stat_sn, cmd_sn, max_cmd_sn, status) + text
+        )
 
-    def _receive(self, request: LoginRequest) -> bytes:
+    def _receive(self, header: bytes, data: bytes) -> bytes:
+        flags, version_min, names, cmd_sn = _REQUEST(header)
         if self.done or self.failed is not None:
             raise LoginError(LoginStatus.INVALID_DURING_LOGIN, "a login request after the login")
-        self._check_header(request)
-        text = self._text + request.data
-        if len(text) > MAX_TEXT:
-            raise LoginError(LoginStatus.INITIATOR_ERROR, "a login text without end")
-        if request.continued:
-            self._text = text
-            return self._response(request, 0)
-        self._text = b""
-        said = said_by(text)
-        answer = b""
-        if self._grant is None:
-            answer = self._identify(request, said.identity)
-        elif said.identity:
-            self._same_identity(said.identity)
-        answer += self._answer(said)
-        finished = self._stage is not Stage.SECURITY or self._security_finished(request)
-        transit = request.transit and finished
-        if self._stage is Stage.OPERATIONAL or (transit and request.nsg == Stage.FULL_FEATURE):
-            assert self._negotiator is not None
-            answer += self._negotiator.declarations()
-        if not transit:
-            return self._response(request, 0, answer)
-        made = None
-        self._stage = TRANSITS[self._stage, _STAGES[request.nsg]]
-        if self._stage is Stage.FULL_FEATURE:
-            made = self._establish()
-        return self._response(request, _TRANSIT | request.nsg, answer, made)
-
-    def _check_header(self, request: LoginRequest) -> None:
         self._requests += 1
         if self._requests > MAX_REQUESTS:
             raise LoginError(LoginStatus.INITIATOR_ERROR, "a login without end")
-        current = _STAGES.get(request.csg)
-        following = _STAGES.get(request.nsg) if request.transit else None
-        if request.transit and (request.continued or following is None):
-            raise LoginError(LoginStatus.INITIATOR_ERROR, "T with C, or with a reserved NSG")
-        if current is None or (current, following) not in TRANSITS:
-            raise LoginError(LoginStatus.INITIATOR_ERROR, f"no way from stage {request.csg} to {request.nsg}")
-        first = self._first
-        if first is None:
-            self.cmd_sn, self.cid = request.cmd_sn, request.cid
-            if request.version_min > 0:
-                raise LoginError(LoginStatus.UNSUPPORTED_VERSION, f"version {request.version_min} or newer")
-            self._first = request
-            self._stage = current
-            return
-        if current is not self._stage:
-            raise LoginError(
-                LoginStatus.INITIATOR_ERROR, f"stage {request.csg} where {int(self._stage)} was agreed"
-            )
-        if (request.isid, request.tsih, request.cid, request.itt) != (
-            first.isid,
-            first.tsih,
-            first.cid,
-            first.itt,
-        ):
+        way = _WAYS[flags]
+        if way is None:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, f"no way by the flags 0x{flags:02x}")
+        current, following = way
+        if not self._names:
+            self._begin(current, version_min, names, cmd_sn)
+        elif names != self._names:
             raise LoginError(LoginStatus.INITIATOR_ERROR, "another ISID, TSIH, CID or tag in mid-login")
+        elif current is not self._stage:
+            raise LoginError(
+                LoginStatus.INITIATOR_ERROR, f"stage {int(current)} where {int(self._stage)} was agreed"
+            )
+        text = self._text + data if self._text else data
+        if len(text) > MAX_TEXT:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, "a login text without end")
+        if flags & _CONTINUED:
+            self._text = text
+            return self._response(flags & _CSG, names, cmd_sn)
+        self._text = b""
+        said = said_by(text)
+        grant = self._grant
+        if grant is None:
+            grant = self._identify(names, said.identity)
+        elif said.identity:
+            self._same_identity(said.identity)
+        before, chap = self._before, said.chap
+        step = grant.steps.get((before, flags, said.offer)) if not chap else None
+        if step is None:
+            step = self._step(grant, current, following, said)
+            if not chap and before is not _UNKNOWN:
+                grant.remember(before, flags, said.offer, step)
+        flags, answer, length, self._stage, method, self._negotiator, parameters = step
+        if method != self._method:
+            self._take_method(grant, method)
+        if chap:
+            self._before = self._after_chap(step)
+        elif before is not _UNKNOWN:
+            self._before = step.negotiator
+        if parameters is None:
+            return self._response(flags, names, cmd_sn, answer, length)
+        self.parameters = parameters
+        made = self.authority.establish(self)
+        self.done = True
+        self.close()
+        return self._response(flags, names, cmd_sn, answer, length, made)
 
-    def _identify(self, request: LoginRequest, given: dict[str, str]) -> bytes:
-        """Ask the authority about the initiator; what we tell of ourselves."""
+    def _begin(self, current: Stage, version_min: int, names: bytes, cmd_sn: int) -> None:
+        """The first request."""
+        self.cmd_sn = cmd_sn
+        self._names = names
+        self._stage = current
+        if version_min > 0:
+            raise LoginError(LoginStatus.UNSUPPORTED_VERSION, f"version {version_min} or newer")
+
+    def _identify(self, names: bytes, given: dict[str, str]) -> Grant:
+        """Ask the authority about the initiator."""
+        isid, tsih, _, self.cid = _NAMES(names)
         self.initiator = initiator = given.get("InitiatorName", "")
         target = given.get("TargetName", "")
-        kind = given.get("SessionType", "Normal")
+        discovery = given.get("SessionType") == "Discovery"
         if not initiator:
             raise LoginError(LoginStatus.MISSING_PARAMETER, "no InitiatorName")
-        if kind == "Normal" and not target:
+        if discovery:
+            target = ""
+        elif not target:
             raise LoginError(LoginStatus.MISSING_PARAMETER, "no TargetName")
         self.identity = identity = Identity(
-            initiator,
-            given.get("InitiatorAlias", ""),
-            target if kind == "Normal" else "",
-            kind == "Discovery",
-            request.isid,
-            request.tsih,
-            request.cid,
+            initiator, given.get("InitiatorAlias", ""), target, discovery, isid, tsih, self.cid
         )
         grant = self.authority.identify(identity)
-        self._grant = grant
         if self._stage is Stage.OPERATIONAL and grant.auth_required:
             raise LoginError(LoginStatus.AUTHENTICATION_FAILURE, "the security stage was left out")
-        self._negotiator = Negotiator(grant.values, discovery=identity.discovery, inherited=grant.inherited)
-        return b"" if identity.discovery else grant.introduction
-
-    def _answer(self, said: Said) -> bytes:
-        answer = b""
-        if said.method is not None:
-            answer = b"AuthMethod=" + self._choose_method(said.method).encode() + b"\0"
-        if said.operational:
-            assert self._negotiator is not None
-            answer += self._negotiator.receive(said.operational)
-        if said.chap:
-            if self._chap is None:
-                raise LoginError(LoginStatus.INITIATOR_ERROR, "a CHAP key before AuthMethod=CHAP")
-            answer += format_pairs(self._chap.step(said.chap))
-        return answer
+        self._grant, self._before = grant, discovery
+        return grant
 
     def _same_identity(self, given: dict[str, str]) -> None:
         """Names may be repeated in later requests; they may not change."""
@@ -328,11 +406,53 @@ class LoginMachine:
             if known.get(key) and known[key] != value:
                 raise LoginError(LoginStatus.INITIATOR_ERROR, f"{key} changed in mid-login")
 
-    def _choose_method(self, offered: str) -> str:
+    def _step(self, grant: Grant, current: Stage, following: Stage | None, said: Said) -> Step:
+        """What a request comes to."""
+        identity = self.identity
+        assert identity is not None
+        answer = b""
+        if self._negotiator is None:
+            negotiator = Negotiator(grant.values, discovery=identity.discovery, inherited=grant.inherited)
+            if not identity.discovery:
+                answer = grant.introduction
+        else:
+            negotiator = self._negotiator.copy()
+        offered, operational = said.offer
+        if offered is not None:
+            self._take_method(grant, self._choose_method(grant, offered))
+            answer += b"AuthMethod=" + self._method.encode() + b"\0"
+        if operational:
+            answer += negotiator.receive(operational)
+        if said.chap:
+            if self._chap is None:
+                raise LoginError(LoginStatus.INITIATOR_ERROR, "a CHAP key before AuthMethod=CHAP")
+            answer += format_pairs(self._chap.step(said.chap))
+        if current is Stage.SECURITY and not self._security_finished(grant, following):
+            following = None
+        if current is Stage.OPERATIONAL or following is Stage.FULL_FEATURE:
+            answer += negotiator.declarations()
+        length = len(answer)
+        return Step(
+            flags=current << 2 | (0 if following is None else _TRANSIT | following),
+            answer=answer + padding(length),
+            length=length,
+            stage=TRANSITS[current, following],
+            method=self._method,
+            negotiator=negotiator,
+            parameters=negotiator.finish() if following is Stage.FULL_FEATURE else None,
+        )
+
+    def _after_chap(self, step: Step) -> object:
+        """What all that was said is known by after CHAP: which challenge it was makes no difference then."""
+        assert self.identity is not None
+        assert self._chap is not None
+        if self._chap.done and step.negotiator.untouched:
+            return self.identity.discovery, step.stage
+        return _UNKNOWN
+
+    def _choose_method(self, grant: Grant, offered: str) -> str:
         if self._method or self._stage is not Stage.SECURITY:
             raise LoginError(LoginStatus.INITIATOR_ERROR, "AuthMethod out of place")
-        grant = self._grant
-        assert grant is not None
         offers = offered.split(",")
         chosen: str | None
         if "None" in offers and "None" in grant.methods and not (grant.auth_required or grant.secrets):
@@ -343,24 +463,16 @@ class LoginMachine:
             chosen = next((method for method in offers if method in methods), None)
         if chosen is None:
             raise LoginError(LoginStatus.AUTHENTICATION_FAILURE, "no AuthMethod that both sides accept")
-        self._method = chosen
-        if chosen == "CHAP":
-            self._chap = Chap(grant.secrets, self.authority.challenges)
         return chosen
 
-    def _security_finished(self, request: LoginRequest) -> bool:
-        grant = self._grant
-        assert grant is not None
+    def _take_method(self, grant: Grant, method: str) -> None:
+        self._method = method
+        if method == "CHAP":
+            self._chap = Chap(grant.secrets, self.authority.challenges)
+
+    def _security_finished(self, grant: Grant, following: Stage | None) -> bool:
         if self._chap is not None:
             return self._chap.done
-        if grant.auth_required and request.transit:
+        if grant.auth_required and following is not None:
             raise LoginError(LoginStatus.AUTHENTICATION_FAILURE, "authentication is required")
         return True
-
-    def _establish(self) -> Established:
-        assert self._negotiator is not None
-        self.parameters = self._negotiator.finish()
-        made = self.authority.establish(self)
-        self.done = True
-        self.close()
-        return made

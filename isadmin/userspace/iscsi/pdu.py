@@ -64,7 +64,7 @@ DATA_OUT = Struct(">BBHIQIIIIIII")
 """opcode, flags, reserved, data length, LUN, ITT, TTT, reserved, ExpStatSN, reserved, DataSN, buffer offset
 (the last four bytes of the header are reserved)."""
 
-_LENGTHS = Struct(">I")
+_lengths = Struct(">I").unpack_from
 
 
 class Frame(NamedTuple):
@@ -95,8 +95,8 @@ def frame(
     """
     if end - start < BHS_LENGTH:
         return None
-    (lengths,) = _LENGTHS.unpack_from(buffer, start + 4)
-    ahs = (lengths >> 24) * 4
+    (lengths,) = _lengths(buffer, start + 4)
+    ahs = lengths >> 24 << 2
     length = lengths & 0xFFFFFF
     if length > max_data:
         raise ProtocolError(

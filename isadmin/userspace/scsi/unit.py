@@ -211,7 +211,7 @@ class LogicalUnit:
     def nexus_closed(self, path: LunPath) -> None:
         """The path's session is over (or the LUN is gone from it)."""
         self.paths.pop(path, None)
-        path.refresh()
+        path.plain = None
         self.prevented.discard(path)
         if self.reservations.release_spc2(path):
             self.refresh_paths()

@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isadmin.userspace.iscsi import keys
 from isadmin.userspace.iscsi.errors import LoginError
 from isadmin.userspace.iscsi.keys import KEYS, Kind, Negotiator, OurSide, Parameters, Use, shown
-from isadmin.userspace.iscsi.text import Pairs
 
 OURS = {
     "HeaderDigest": "CRC32C,None",
@@ -172,46 +170,27 @@ OFFERS = st.tuples(
     st.sampled_from(["DataDigest", "InitialR2T", "MaxBurstLength", "MaxRecvDataSegmentLength", "X"]),
     st.sampled_from(["None", "CRC32C", "Yes", "No", "4096", "70000", "Irrelevant", "?"]),
 )
-BATCH = st.lists(OFFERS, max_size=4, unique_by=lambda offer: offer[0]).map(tuple)
 
 
-def outcome(side: Negotiator, batches: list[Pairs]) -> list[bytes | str | Parameters]:
-    """All that one login hears, and what it ends with."""
-    heard: list[bytes | str | Parameters] = []
-    try:
-        heard += [side.receive(batch) for batch in batches]
-    except LoginError as error:
-        heard.append(str(error))
-    return [*heard, side.declarations(), side.finish()]
-
-
-@settings(deadline=None)
-@given(st.lists(st.lists(BATCH, min_size=1, max_size=3), min_size=2, max_size=6), st.booleans())
-def test_what_is_remembered_answers_as_negotiating_anew_does(
-    logins: list[list[Pairs]], discovery: bool
+@given(st.lists(OFFERS, max_size=8), st.integers(0, 8))
+def test_a_copy_goes_on_where_the_first_was_and_leaves_it_alone(
+    offers: list[tuple[str, str]], said: int
 ) -> None:
-    """Logins that begin alike and go on differently, over and over: none hears of another."""
-    ours = OurSide(OURS)
-    for login in [*logins, *logins]:
-        warm = outcome(Negotiator(ours, discovery=discovery), login)
-        assert warm == outcome(Negotiator(OurSide(OURS), discovery=discovery), login)
+    def outcome(side: Negotiator, pairs: list[tuple[str, str]]) -> object:
+        try:
+            heard = side.receive(tuple(pairs))
+        except LoginError as error:
+            return str(error)
+        return heard, side.declarations(), side.finish()
 
-
-def test_a_connection_that_joins_a_session_remembers_nothing_of_other_logins() -> None:
-    ours, offer = OurSide(OURS), (("HeaderDigest", "CRC32C"),)
-    Negotiator(ours, discovery=False).receive(offer)
-    side = Negotiator(ours, discovery=False, inherited=Parameters(max_burst_length=4096))
-    assert side.receive(offer) == b"HeaderDigest=CRC32C\0"
-    assert side.finish().max_burst_length == 4096
-
-
-def test_the_memory_is_bounded() -> None:
-    ours = OurSide(OURS)
-    for number in range(1000):
-        Negotiator(ours, discovery=False).receive((("MaxBurstLength", str(512 + number)),))
-    Negotiator(ours, discovery=False).receive((("X-long", "x" * 5000),))
-    assert 0 < len(ours.outcomes) <= keys.MAX_REMEMBERED
-    assert sum(len(value) for pairs, _ in ours.outcomes for _, value in pairs) < 4 * keys.MAX_REMEMBERED
+    first, whole = negotiator(), negotiator()
+    try:
+        first.receive(tuple(offers[:said]))
+        whole.receive(tuple(offers[:said]))
+    except LoginError:
+        return
+    copies = [outcome(first.copy(), offers[said:]) for _ in range(2)]
+    assert copies == [outcome(whole, offers[said:])] * 2
 
 
 def test_first_burst_length_is_held_to_this_logins_max_burst_length() -> None:

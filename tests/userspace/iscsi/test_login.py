@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from isadmin.userspace.iscsi.chap import ChallengeLedger, ChapSecrets
 from isadmin.userspace.iscsi.codes import LoginStatus, Stage
 from isadmin.userspace.iscsi.errors import LoginError
-from isadmin.userspace.iscsi.keys import OurSide
+from isadmin.userspace.iscsi.keys import Negotiator, OurSide, Parameters
 from isadmin.userspace.iscsi.login import (
     LOGIN_KEYS,
+    MAX_REMEMBERED,
     MAX_REMEMBERED_TEXT,
     TRANSITS,
     Established,
@@ -42,8 +44,8 @@ class Targets:
                 "values": OurSide({}),
                 "auth_required": False,
                 **grant,
-            }
-        )  # type: ignore[arg-type]
+            }  # type: ignore[arg-type]
+        )
         self.asked: list[Identity] = []
         self.established = 0
         self.refuse: LoginStatus | None = None
@@ -82,7 +84,7 @@ def request(
 
 def receive(machine: LoginMachine, sent: LoginRequest) -> LoginResponse:
     """The machine's response as a value, whole and without a byte too many."""
-    wire = machine.receive(sent)
+    wire = machine.receive(sent.header(), sent.data)
     found = frame(wire, 0, len(wire), max_data=1 << 24)
     assert found is not None
     assert found.end == len(wire)
@@ -398,6 +400,96 @@ def test_any_requests_get_answers_and_no_way_round_authentication(
     assert targets.established == machine.done
 
 
+SENSIBLE = [
+    request(0, 1, {**NAMES, "AuthMethod": "None"}),
+    request(0, 1, {**NAMES, "AuthMethod": "CHAP,None"}),
+    request(0, 1, {**NAMES, "AuthMethod": "None", "InitiatorAlias": "another"}),
+    request(0, 0, {**NAMES, "AuthMethod": "None"}, transit=False),
+    request(0, 3, {**NAMES, "AuthMethod": "None", **OPERATIONAL}),
+    request(1, 3, {**NAMES, **OPERATIONAL}),
+    request(0, 1, {"InitiatorName": NAMES["InitiatorName"], "SessionType": "Discovery"}),
+    request(0, 0, {"CHAP_A": "7,5"}, transit=False),
+    request(0, 1, {}),
+    request(1, 3, {}),
+    request(1, 3, OPERATIONAL),
+    request(1, 3, {"MaxBurstLength": "4096"}),
+    request(1, 1, {"MaxBurstLength": "8192"}, transit=False),
+    request(1, 1, {"DataDigest": "None"}, transit=False),
+]
+
+
+def heard(targets: Targets, sent: list[LoginRequest]) -> list[object]:
+    """All that one login hears, and what it ends with. CHAP is answered as by one who knows the secret."""
+    machine = LoginMachine(targets)
+    responses: list[object] = []
+    for each in sent:
+        response = receive(machine, each)
+        told = keys_of(response)
+        if "CHAP_C" in told:
+            challenged = receive(machine, request(0, 1, chap_answer(told)))
+            responses.append((challenged.status, challenged.transit, challenged.data))
+            del told["CHAP_C"], told["CHAP_I"]
+        responses.append((response.header()[:4], response.header()[24:], told))
+    machine.close()
+    return [*responses, machine.done, machine.failed, machine.parameters]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(SENSIBLE) | REQUESTS, max_size=5), min_size=2, max_size=8),
+    st.booleans(),
+    st.booleans(),
+)
+def test_what_is_remembered_answers_as_a_login_of_its_own_does(
+    logins: list[list[LoginRequest]], required: bool, known: bool
+) -> None:
+    """Logins that begin alike and go on differently, over and over, under one grant."""
+    grant = {"auth_required": required, "secrets": (ONE_WAY,) if known else ()}
+    shared = Targets(**grant)
+    for sent in [*logins, *logins]:
+        assert heard(shared, sent) == heard(Targets(**grant), sent)
+
+
+def test_a_login_is_negotiated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = Targets(secrets=(ONE_WAY,))
+    for logins in (
+        [request(0, 1, {**NAMES, "AuthMethod": "None,CHAP"}), request(1, 3, OPERATIONAL)],
+        [request(0, 1, {**NAMES, "AuthMethod": "CHAP"}), SENSIBLE[7], request(1, 3, OPERATIONAL)],
+    ):
+        first = heard(targets, logins)
+        with monkeypatch.context() as patch:
+            patch.setattr(Negotiator, "receive", None)
+            assert heard(targets, logins) == first
+
+
+def test_another_initiator_that_says_the_same_shares_the_memory_and_not_the_identity() -> None:
+    targets = Targets()
+    for number in range(3):
+        name = f"iqn.2003-01.org.test:i{number}"
+        machine = LoginMachine(targets)
+        receive(machine, request(0, 1, {**NAMES, "InitiatorName": name, "AuthMethod": "None"}))
+        receive(machine, request(1, 3, OPERATIONAL))
+        assert machine.identity is not None
+        assert machine.identity.initiator == name
+    assert len(targets.grant.steps) == 2
+
+
+def test_a_grant_that_differs_remembers_nothing_of_the_other() -> None:
+    targets = Targets()
+    heard(targets, [SENSIBLE[0], SENSIBLE[10]])
+    assert targets.grant.steps
+    assert not replace(targets.grant, inherited=Parameters(max_burst_length=4096)).steps
+
+
+def test_the_memory_is_bounded() -> None:
+    targets = Targets()
+    for number in range(1000):
+        heard(targets, [SENSIBLE[0], request(1, 3, {"MaxBurstLength": str(512 + number)})])
+    heard(targets, [SENSIBLE[0], request(1, 3, {"X-long": "x" * 5000})])
+    assert 0 < len(targets.grant.steps) <= MAX_REMEMBERED
+    assert all(len(step.answer) < 200 for step in targets.grant.steps.values())
+
+
 TEXTS = st.lists(
     st.tuples(
         st.sampled_from(["InitiatorName", "TargetName", "AuthMethod", "CHAP_A", "CHAP_R", "DataDigest", "X"]),
@@ -418,9 +510,10 @@ def test_a_text_says_the_same_every_time(given: list[tuple[str, str]]) -> None:
         return
     said = said_by(text)
     assert said == said_by(text)
-    method = {} if said.method is None else {"AuthMethod": said.method}
-    assert {**said.identity, **said.chap, **method} == {k: v for k, v in given if k in LOGIN_KEYS}
-    assert said.operational == tuple((k, v) for k, v in given if k not in LOGIN_KEYS)
+    method, operational = said.offer
+    chosen = {} if method is None else {"AuthMethod": method}
+    assert {**said.identity, **said.chap, **chosen} == {k: v for k, v in given if k in LOGIN_KEYS}
+    assert operational == tuple((k, v) for k, v in given if k not in LOGIN_KEYS)
 
 
 def test_what_proves_an_identity_and_long_texts_are_not_kept() -> None:
