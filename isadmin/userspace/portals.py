@@ -10,7 +10,7 @@ import errno
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeAlias
 
@@ -108,7 +108,7 @@ class Portals:
         self._listeners: list[Listener] = []
         self.listening = False
 
-    def __iter__(self) -> Iterable[Listener]:
+    def __iter__(self) -> Iterator[Listener]:
         return iter(self._listeners)
 
     def open(self, portal: Portal) -> None:
