@@ -22,7 +22,7 @@ from isadmin.userspace.iscsi.errors import IscsiError, ProtocolError
 from isadmin.userspace.iscsi.login import LoginMachine
 from isadmin.userspace.iscsi.pdu import decode, frame, padding
 from isadmin.userspace.iscsi.states import AFTER, OPEN, Event, State
-from isadmin.userspace.loop import INPUT, OUTPUT
+from isadmin.userspace.loop import INPUT, OUTPUT, Handler
 from isadmin.userspace.sessions import ActiveSession
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class Connection:
     # Receiving
 
     @property
-    def _input_handler(self) -> Callable[[], None]:
+    def _input_handler(self) -> Handler:
         """What INPUT is for, as things are."""
         if self._direct is not None:
             return self._receive_directly
@@ -260,10 +260,13 @@ class Connection:
         else:
             self._handle(view, end)
 
-    def wait_for_turn(self) -> None:
-        """Whole PDUs are left for this connection's next turn; the others have theirs first."""
-        self.more = True
-        self.server.loop.call_soon(self._take_turn)
+    def waits_for_turn(self) -> bool:
+        """Whether anybody else wants to be served: then the PDUs that are left wait for the next turn."""
+        loop = self.server.loop
+        self.more = loop.others_wait(self.sock.fileno())
+        if self.more:
+            loop.after_others(self._take_turn)
+        return self.more
 
     def _take_turn(self) -> None:
         self.more = False

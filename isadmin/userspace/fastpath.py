@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from isadmin.userspace.fullfeature import FullFeature
     from isadmin.userspace.scsi.nexus import LunPath, Plain
 
-Receiver: TypeAlias = Generator[None, tuple[memoryview, int] | None, None]
+Receiver: TypeAlias = Generator[bool, tuple[memoryview, int] | None, None]
 
 _unpack_command = Struct(">IIQIII4xHIIIH").unpack_from
 """A SCSI Command with its CDB (RFC 7143 section 11.3): opcode and flags; lengths of additional headers and
 data; LUN; ITT; expected data transfer length; CmdSN; CDB bytes 0-1, 2-5, 6-9, 10-13, 14-15. Bytes 2-5 are the
 LBA of a 10-byte CDB, 6-9 its group << 24 | length << 8 | control; 2-9 are a 16-byte one's LBA. No number of
 more than 30 bits is usual among them: arithmetic with longer ones takes Python twice as long."""
+_unpack_exp_stat_sn = Struct(">I").unpack_from
 _pack_data_in = Struct(">II8xIIIII12x").pack_into
 """A Data-In that is all of its command's data (section 11.7): opcode, flags and status; data length; ITT;
 TTT; StatSN; ExpCmdSN; MaxCmdSN. LUN, DataSN, offset and residual are 0."""
@@ -52,6 +53,8 @@ _NO_LUN = -1
 def receiver(connection: Connection, full: FullFeature) -> Receiver:
     """The handler of the socket's INPUT: each next() receives once, handles every whole PDU, and answers;
     send((view, end)) does the same with view[:end], received before. An exception ends the connection.
+    Yields whether the initiator is likely to go on at once: it sent a single command, and had seen the status
+    of all others (ExpStatSN), so that it has been waiting for this one's.
 
     A generator, because its variables outlast a wake-up. After a sleep a processor needs some 15 ns for each
     instruction of Python; to look up again what stays the same would be a third of those for a small read.
@@ -65,8 +68,10 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
     known = _NO_LUN
     path: LunPath | None = None
     plain: Plain | None = None
+    alone = False
     while True:
-        given = yield
+        given = yield alone
+        alone = False
         if given is not None:
             view, end = given
             # Of another long PDU, no more than its beginning is wanted here.
@@ -167,8 +172,9 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                                 if connection.blocked or connection.closed:
                                     break
                                 if sent >= limits.TURN and position <= latest:
-                                    connection.wait_for_turn()
-                                    break
+                                    if connection.waits_for_turn():
+                                        break
+                                    sent = 0
                                 continue
                         elif lengths == length <= max_recv:
                             place = position + head
@@ -222,6 +228,7 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                     # What the answers have promised (see Session.advance_window).
                     session.max_cmd_sn = exp_cmd_sn + ahead & 0xFFFFFFFF
                 count(path, commands, read_bytes, write_bytes)
+                alone = commands == 1 and _unpack_exp_stat_sn(view, 28)[0] == stat_sn - 1
             if connection.out_bytes:
                 if used > start:
                     connection.send(arena[start:used])

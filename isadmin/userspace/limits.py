@@ -18,8 +18,8 @@ BUFFERS_KEPT = 16 << 20
 FLUSH_AT = 256 << 10
 """Bytes of answers after which a wake-up sends before it goes on."""
 TURN = 320 << 10
-"""Bytes of answers after which a connection lets the others have their turn: a little more than one segment
-of the usual 256 KiB, which then goes out whole."""
+"""Bytes of answers after which a connection lets others who wait have their turn: a little more than one
+segment of the usual 256 KiB, which then goes out whole."""
 SHORT_TURN = 72 << 10
 """The same while others want to be served too: their small reads would wait for all of it."""
 SHORT_TURNS = 256

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import socket
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from isadmin.userspace import loop as loop_module
 from isadmin.userspace.loop import INPUT, OUTPUT, EventLoop, run, running
 
 
@@ -161,6 +165,124 @@ def test_closed_peer_wakes_the_handler(pair: Pair) -> None:
         return bytes(await done)
 
     assert run(main()) == b""
+
+
+def test_a_turn_comes_after_the_events_that_are_there_already(pair: Pair) -> None:
+    ours, theirs = pair
+
+    async def main() -> list[str]:
+        loop = running()
+        seen: list[str] = []
+        done = loop.create_future()
+
+        def readable() -> None:
+            seen.append(ours.recv(1).decode())
+            if seen == ["a"]:
+                loop.after_others(turn)
+
+        def turn() -> None:
+            seen.append("turn")
+            if len(seen) < 5:
+                loop.after_others(turn)
+            else:
+                done.set_result(None)
+
+        loop.watch(ours.fileno(), INPUT, readable)
+        theirs.send(b"ab")
+        await done
+        loop.unwatch(ours.fileno())
+        return seen
+
+    assert run(main()) == ["a", "turn", "b", "turn", "turn"]
+
+
+def test_others_wait_when_another_descriptor_or_asyncio_has_something(pair: Pair) -> None:
+    ours, theirs = pair
+
+    async def main() -> list[bool]:
+        loop = running()
+        seen: list[bool] = []
+        done = loop.create_future()
+
+        def readable() -> None:
+            mine = ours.fileno()
+            seen.append(loop.others_wait(mine))
+            seen.append(loop.others_wait(theirs.fileno()))
+            loop.watch(theirs.fileno(), OUTPUT, lambda: None)
+            seen.append(loop.others_wait(mine))
+            loop.unwatch(theirs.fileno())
+            seen.append(loop.others_wait(mine))
+            loop.call_soon(done.set_result, None)
+            seen.append(loop.others_wait(mine))
+            loop.unwatch(mine)
+
+        loop.watch(ours.fileno(), INPUT, readable)
+        theirs.send(b"x")
+        await done
+        return seen
+
+    assert run(main()) == [False, True, True, False, True]
+
+
+class _Looks:
+    """An epoll that takes note of its time limits."""
+
+    def __init__(self, epoll: select.epoll) -> None:
+        self.epoll = epoll
+        self.limits: list[float | None] = []
+
+    def poll(self, timeout: float | None, most: int) -> list[tuple[int, int]]:
+        self.limits.append(timeout)
+        return self.epoll.poll(timeout, most)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.epoll, name)
+
+
+@pytest.mark.parametrize("soon", [True, False])
+def test_after_a_short_sleep_the_loop_looks_a_while_for_the_next_request(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, soon: bool
+) -> None:
+    """But not without end: when nothing comes, it sleeps, and so the next time."""
+    ours, theirs = pair
+    monkeypatch.setattr(loop_module, "_SHORT", float("inf"))
+    monkeypatch.setattr(loop_module, "_LOOKS", 5)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    loop = EventLoop()
+    looks = _Looks(loop._direct.epoll)
+    monkeypatch.setattr(loop._direct, "epoll", looks)
+
+    async def main() -> None:
+        asked = 0
+        done = loop.create_future()
+
+        def readable() -> bool:
+            nonlocal asked
+            ours.recv(1)
+            asked += 1
+            if asked == 1:
+                # While the loop sleeps.
+                threading.Timer(0.05, theirs.send, (b"b",)).start()
+            elif asked == 2:
+                looks.limits.clear()
+                threading.Timer(0.2, theirs.send, (b"c",)).start()
+            else:
+                loop.unwatch(ours.fileno())
+                done.set_result(None)
+            return soon
+
+        loop.watch(ours.fileno(), INPUT, readable)
+        theirs.send(b"a")
+        await asyncio.wait_for(done, 20)
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())
+    sleeps = [limit for limit in looks.limits if limit]
+    if soon:
+        assert looks.limits[:5] == [0] * 5
+        assert looks.limits[5] == sleeps[0]
+    else:
+        assert looks.limits[0] == sleeps[0]
 
 
 def test_another_kind_of_loop_is_refused() -> None:

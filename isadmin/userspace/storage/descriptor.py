@@ -152,6 +152,9 @@ class DescriptorStorage:
         if self.write_flag is None or self.write_through:
             return False
         try:
+            if not self.write_flag:
+                # What pwritev would do, with less to unwrap.
+                return os.pwrite(self.fd, data, offset) == len(data)
             return os.pwritev(self.fd, (data,), offset, self.write_flag) == len(data)
         except BlockingIOError:
             return False
