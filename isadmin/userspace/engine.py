@@ -234,6 +234,11 @@ class Engine(Protocol):
         """Linked (device set) or unlinked (device None)."""
         ...
 
+    def access_lost(self, lun: Lun, initiator: str) -> None:
+        """A LUN is about to be unlinked, or this initiator's mapping of it; an empty name stands for those
+        that see it without an ACL. Their persistent registrations at its device end."""
+        ...
+
     def acl_added(self, acl: NodeAcl) -> None: ...
 
     def acl_changed(self, acl: NodeAcl) -> None:

@@ -186,6 +186,11 @@ class Target:
         if lun.device is None:
             self._maps.forget_lun(lun)
 
+    def access_lost(self, lun: Lun, initiator: str) -> None:
+        unit = lun.device.unit if lun.device is not None else None
+        if isinstance(unit, LogicalUnit):
+            unit.access_lost(lun, initiator)
+
     def acl_added(self, acl: NodeAcl) -> None:
         """A dynamic session of the same initiator becomes the ACL's, as in LIO."""
         for active in self._sessions.of(acl.tpg):

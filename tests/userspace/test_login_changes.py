@@ -14,17 +14,14 @@ from typing import Any, TypeAlias
 import pytest
 
 from isadmin.userspace.admission import Admission
-from isadmin.userspace.configfs.tree import Tree
 from tests.initiator import Closed, Initiator, LoginFailed
 from tests.userspace.rig import IQN, Rig
+from tests.userspace.served import ALICE, MUTUAL, TPG, Served
 
 I1 = "iqn.2003-01.org.test:i1"
 I2 = "iqn.2003-01.org.test:i2"
-TPG = f"iscsi/{IQN}/tpgt_1"
 ACL = f"{TPG}/acls/{I1}"
 DISCOVERY = "iscsi/discovery_auth"
-ALICE = ("alice", "alices-secret")
-MUTUAL = ("target", "targets-secret")
 
 OK = "in"
 REFUSED = 0x0201
@@ -42,55 +39,25 @@ Outcome: TypeAlias = int | str | dict[str, Any]
 """A status; OK; or values that the login has led to, of all that it has led to."""
 
 
-class Served:
-    """A target configured through its tree: one portal, one LUN."""
-
-    def __init__(self, rig: Rig) -> None:
-        self.rig = rig
-        self.tree = Tree(rig.target, cpus=1)
-        for path in ("core/rd_mcp_0", "core/rd_mcp_0/r", "iscsi", f"iscsi/{IQN}", TPG, f"{TPG}/lun/lun_0"):
-            self.do("mkdir", path)
-        self.write("core/rd_mcp_0/r/control", "rd_pages=16")
-        self.write("core/rd_mcp_0/r/enable", "1")
-        self.do("symlink", "core/rd_mcp_0/r", f"{TPG}/lun/lun_0/link")
-        self.do("mkdir", f"{TPG}/np/127.0.0.1:0")
-        rig.listen()
-        (listener,) = rig.target.portals
-        self.address = ("127.0.0.1", listener.bound_port)
-        self.write(f"{TPG}/enable", "1")
-
-    def do(self, operation: str, *arguments: Any) -> Any:
-        return self.rig.call(lambda: getattr(self.tree, operation)(*arguments))
-
-    def write(self, path: str, value: str) -> None:
-        self.do("write", path, value.encode())
-
-    def credentials(self, path: str, *, mutual: bool = False) -> None:
-        self.write(f"{path}/userid", ALICE[0])
-        self.write(f"{path}/password", ALICE[1])
-        if mutual:
-            self.write(f"{path}/userid_mutual", MUTUAL[0])
-            self.write(f"{path}/password_mutual", MUTUAL[1])
-
-    def outcome(self, options: dict[str, Any]) -> Outcome:
-        """What one login comes to: its status, or all that it has led to."""
-        known = set(self.rig.target.server.connections)
-        try:
-            with Initiator(self.address, **{"name": I1, "target": IQN, **options}) as initiator:
-                (new,) = self.rig.call(lambda: self.rig.target.server.connections - known)
-                found: dict[str, Any] = {**initiator.results, "window": initiator.max_cmd_sn}
-                if new.full is not None and initiator.target:
-                    found["max_xmit"], found["ticks"] = new.full.max_xmit, new.login_ticks
-                else:
-                    found["targets"] = [*initiator.send_targets()]
-                initiator.logout()
-                return found
-        except LoginFailed as failed:
-            return failed.status
-        except AssertionError:
-            return NOT_MINE
-        except ConnectionRefusedError:
-            return NOBODY_THERE
+def outcome(served: Served, options: dict[str, Any]) -> Outcome:
+    """What one login comes to: its status, or all that it has led to."""
+    known = set(served.rig.target.server.connections)
+    try:
+        with Initiator(served.address, **{"name": I1, "target": IQN, **options}) as initiator:
+            (new,) = served.rig.call(lambda: served.rig.target.server.connections - known)
+            found: dict[str, Any] = {**initiator.results, "window": initiator.max_cmd_sn}
+            if new.full is not None and initiator.target:
+                found["max_xmit"], found["ticks"] = new.full.max_xmit, new.login_ticks
+            else:
+                found["targets"] = [*initiator.send_targets()]
+            initiator.logout()
+            return found
+    except LoginFailed as failed:
+        return failed.status
+    except AssertionError:
+        return NOT_MINE
+    except ConnectionRefusedError:
+        return NOBODY_THERE
 
 
 Step: TypeAlias = tuple[str, ...]
@@ -352,15 +319,15 @@ def surprises(served: Served, row: Row) -> list[str]:
     found = []
     for _ in range(2):
         for options, before, _ in row.logins:
-            outcome = served.outcome(options)
-            if not fits(outcome, before):
-                found.append(f"before: {options}: {outcome}, not {before}")
+            came = outcome(served, options)
+            if not fits(came, before):
+                found.append(f"before: {options}: {came}, not {before}")
     operation, path, *rest = row.change
     served.do(operation, path, *(each.encode() for each in rest))
     for options, _, after in row.logins:
-        outcome = served.outcome(options)
-        if not fits(outcome, after):
-            found.append(f"after: {options}: {outcome}, not {after}")
+        came = outcome(served, options)
+        if not fits(came, after):
+            found.append(f"after: {options}: {came}, not {after}")
     return found
 
 
@@ -399,17 +366,17 @@ def test_a_portal_that_comes_and_goes(served: Served) -> None:
     demo(served)
     other = "iqn.2003-01.org.test:other"
     port = served.address[1]
-    assert isinstance(served.outcome({}), dict)
+    assert isinstance(outcome(served, {}), dict)
     for _ in range(2):
-        assert served.outcome({"target": other}) == NOT_FOUND
+        assert outcome(served, {"target": other}) == NOT_FOUND
         for path in (f"iscsi/{other}", f"iscsi/{other}/tpgt_1"):
             served.do("mkdir", path)
         served.write(f"iscsi/{other}/tpgt_1/enable", "1")
         served.write(f"iscsi/{other}/tpgt_1/attrib/generate_node_acls", "1")
         served.write(f"iscsi/{other}/tpgt_1/attrib/authentication", "0")
-        assert served.outcome({"target": other}) == NOT_FOUND, "it has no portal"
+        assert outcome(served, {"target": other}) == NOT_FOUND, "it has no portal"
         served.do("mkdir", f"iscsi/{other}/tpgt_1/np/127.0.0.2:{port}")
-        assert served.outcome({"target": other}) == NOT_FOUND, "it is at another portal"
+        assert outcome(served, {"target": other}) == NOT_FOUND, "it is at another portal"
         with Initiator(("127.0.0.2", port), name=I1, target=other):
             pass
         served.do("rmdir", f"iscsi/{other}/tpgt_1/np/127.0.0.2:{port}")
@@ -417,7 +384,7 @@ def test_a_portal_that_comes_and_goes(served: Served) -> None:
             Initiator(("127.0.0.2", port), name=I1, target=other)
         served.do("rmdir", f"iscsi/{other}/tpgt_1")
         served.do("rmdir", f"iscsi/{other}")
-    assert isinstance(served.outcome({}), dict)
+    assert isinstance(outcome(served, {}), dict)
 
 
 def test_a_change_in_mid_login(served: Served) -> None:
@@ -427,7 +394,7 @@ def test_a_change_in_mid_login(served: Served) -> None:
         (lambda: served.write(f"{TPG}/enable", "0"), lambda: served.write(f"{TPG}/enable", "1"), OFF),
         (lambda: served.do("rmdir", ACL), lambda: served.do("mkdir", ACL), UNKNOWN),
     ):
-        assert isinstance(served.outcome({}), dict)
+        assert isinstance(outcome(served, {}), dict)
         with Initiator(served.address, name=I1, target=IQN, login=False) as initiator:
             names = f"InitiatorName={I1}\0TargetName={IQN}\0AuthMethod=None\0".encode()
             initiator.login_request(0, 1, names)

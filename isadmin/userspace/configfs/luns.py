@@ -66,6 +66,8 @@ def _unlink_lun(context: Context, lun: Lun) -> None:
     device = lun.device
     if device is None:
         return
+    for name in [*dict.fromkeys(mapped.acl.initiator for mapped in lun.mapped), ""]:
+        context.engine.access_lost(lun, name)
     device.exports.remove(lun)
     lun.device = None
     lun.link_name = ""
@@ -127,6 +129,7 @@ def _link_mapped(context: Context, mapped: MappedLun, source: object, name: str)
 
 def _unlink_mapped(context: Context, mapped: MappedLun) -> None:
     if mapped.lun is not None:
+        context.engine.access_lost(mapped.lun, mapped.acl.initiator)
         mapped.lun.mapped.remove(mapped)
     mapped.lun = None
     mapped.link_name = ""

@@ -167,6 +167,24 @@ class Reservations:
             if announce:
                 self.attend(self.registrants, Asc.RESERVATIONS_RELEASED)
 
+    def access_lost(self, lun: Lun, initiator: str) -> None:
+        """An initiator's registrations end with its access, as in LIO: with its mapping of a LUN all that it
+        made through the portal group; those made without an ACL (initiator empty) with the LUN itself.
+
+        What is kept for a power loss stays as it is until the next PERSISTENT RESERVE OUT, as in LIO too: it
+        has to outlive the configuration, which is taken apart when the target stops.
+        """
+        tpg, port = lun.tpg, lun.relative_target_port
+        gone = [
+            nexus
+            for nexus in self.registrants
+            if (nexus.target, nexus.tpgt) == (tpg.target.name, tpg.tag)
+            and (nexus.initiator == initiator if initiator else nexus.relative_target_port == port)
+        ]
+        # The holder last: of those that go, none needs to hear that the reservation is released.
+        for nexus in sorted(gone, key=lambda nexus: nexus == self.holder):
+            self.remove(nexus)
+
     def hold(self, nexus: NexusId, kind: Type) -> None:
         self.type = kind
         self.holder = None if kind.all_registrants else nexus

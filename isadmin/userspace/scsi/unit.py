@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from isadmin.userspace.engine import Counters, Reservation
-from isadmin.userspace.model import Device, TargetPortGroup
+from isadmin.userspace.model import Device, Lun, TargetPortGroup
 from isadmin.userspace.scsi.gate import Gate
 from isadmin.userspace.scsi.nexus import LunPath
 from isadmin.userspace.scsi.reservations import Reservations
@@ -215,6 +215,11 @@ class LogicalUnit:
         self.prevented.discard(path)
         if self.reservations.release_spc2(path):
             self.refresh_paths()
+
+    def access_lost(self, lun: Lun, initiator: str) -> None:
+        """The initiator will see the LUN no more; an empty name: all those without an ACL."""
+        self.reservations.access_lost(lun, initiator)
+        self.refresh_paths()
 
     def attend(self, asc: Asc, *, but: LunPath | None = None) -> None:
         """Queue a unit attention for every path, except one."""

@@ -191,6 +191,9 @@ class RecordedEngine:
     def lun_changed(self, lun: Lun) -> None:
         self.calls.append(("lun_changed", lun))
 
+    def access_lost(self, lun: Lun, initiator: str) -> None:
+        self.calls.append(("access_lost", (lun, initiator)))
+
     def acl_added(self, acl: NodeAcl) -> None:
         self.calls.append(("acl_added", acl))
 
