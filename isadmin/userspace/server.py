@@ -17,11 +17,11 @@ from isadmin.userspace.iscsi.text import TargetRecord
 from isadmin.userspace.loop import EventLoop
 
 if TYPE_CHECKING:
-    from isadmin.userspace.commands import Task
     from isadmin.userspace.fullfeature import FullFeature
     from isadmin.userspace.portals import Listener, SocketName
     from isadmin.userspace.scsi.command import Command
     from isadmin.userspace.scsi.gate import Gate
+    from isadmin.userspace.tasks import Task
 
 
 class Host(Protocol):

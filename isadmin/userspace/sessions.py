@@ -15,7 +15,7 @@ from isadmin.userspace.model import NodeAcl, Tpg
 from isadmin.userspace.scsi.nexus import LunPath, Nexus
 
 if TYPE_CHECKING:
-    from isadmin.userspace.commands import Task
+    from isadmin.userspace.tasks import Task
 
 NOPIN_TIMEOUT = 15
 NOPIN_RESPONSE_TIMEOUT = 30

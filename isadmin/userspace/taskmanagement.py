@@ -13,9 +13,9 @@ from isadmin.userspace.scsi.nexus import LunPath, lun_number
 from isadmin.userspace.scsi.sense import Status
 
 if TYPE_CHECKING:
-    from isadmin.userspace.commands import Task
     from isadmin.userspace.fullfeature import FullFeature
     from isadmin.userspace.scsi.unit import LogicalUnit
+    from isadmin.userspace.tasks import Task
 
 
 class TaskManagement:

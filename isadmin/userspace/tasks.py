@@ -1,0 +1,121 @@
+"""A SCSI command as a task of its connection: what is known of it, and how it is performed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from isadmin.userspace.iscsi.session import Transfer
+from isadmin.userspace.scsi import dispatch
+from isadmin.userspace.scsi.command import Command
+from isadmin.userspace.scsi.sense import Asc, CheckCondition, SenseKey
+
+if TYPE_CHECKING:
+    from isadmin.userspace.commands import Commands
+    from isadmin.userspace.scsi.gate import Gate
+
+log = logging.getLogger("isadmin.userspace")
+
+
+class Task:
+    """One SCSI command from its PDU to its answer."""
+
+    __slots__ = (
+        "aborted",
+        "ahead",
+        "buffer",
+        "command",
+        "expected",
+        "flags",
+        "full",
+        "gates",
+        "itt",
+        "lun",
+        "numbered",
+        "on_end",
+        "over",
+        "pooled",
+        "reading",
+        "reserved",
+        "stalled",
+        "transfer",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        full: Commands,
+        command: Command,
+        flags: int,
+        lun: int,
+        itt: int,
+        expected: int,
+        *,
+        numbered: bool,
+    ) -> None:
+        self.full = full
+        self.command = command
+        self.flags = flags
+        self.lun = lun
+        """The LUN field, as 8 bytes big-endian."""
+        self.itt = itt
+        self.expected = expected
+        """Expected data transfer length, bytes."""
+        self.numbered = numbered
+        """It took a CmdSN, so that it counts against the command window."""
+        self.transfer: Transfer | None = None
+        """While it collects its data."""
+        self.buffer: bytearray | bytes = b""
+        self.reserved = 0
+        """Bytes of the server's write budget."""
+        self.waiting = False
+        """For the budget."""
+        self.reading = 0
+        """Bytes counted in connection.reading."""
+        self.stalled = 0
+        """Ticks since the last write data that it waits for."""
+        self.ahead: list[Gate] = []
+        """Gates that it has yet to come to."""
+        self.gates: list[Gate] = []
+        """Gates that it is past; at the last of them, it may still be waiting (server.parked)."""
+        self.pooled = False
+        """In a pool thread."""
+        self.aborted = False
+        self.over = False
+        self.on_end: list[Callable[[], None]] = []
+        """Who waits for an aborted task to be really over."""
+
+
+_READS = frozenset((0x08, 0x28, 0xA8, 0x88))
+_READS_AND_WRITES = _READS | {0x0A, 0x2A, 0xAA, 0x8A}
+
+
+def carried_out_now(command: Command) -> bool:
+    """Carry out a READ or WRITE here and now if the page cache lets it: the pool costs more than the I/O."""
+    opcode, unit = command.operation.opcode, command.unit
+    if command.fua or opcode not in _READS_AND_WRITES:
+        return False
+    offset, length = command.lba << unit.block_shift, command.blocks << unit.block_shift
+    if opcode in _READS:
+        data = unit.storage.read_now(offset, length)
+        if data is None:
+            return False
+        command.data_in = data
+    else:
+        out = command.data_out
+        if out is None or len(out) != length or not unit.storage.write_now(offset, out):
+            return False
+    command.work = None
+    command.done = True
+    return True
+
+
+def carry_out(command: Command) -> None:
+    """dispatch.perform; an error of our own becomes the command's, never the daemon's."""
+    try:
+        dispatch.perform(command)
+    except Exception:
+        log.exception("command 0x%02x failed", command.cdb[0])
+        condition = CheckCondition(SenseKey.HARDWARE_ERROR, Asc.INTERNAL_TARGET_FAILURE)
+        command.check(condition, descriptor=False)
