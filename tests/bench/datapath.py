@@ -60,6 +60,9 @@ FIGURES = [
     Figure("the same, four clients", together(4, perf("-m", "32", *RANDOM_4K)), "IOPS", 2.5, 0.5),
     Figure("4k read, depth 32 (burst)", burst(32, 4096, write=False), "IOPS", 2.5, 0.5),
     Figure("4k random write, depth 32 (qemu-img)", qemu(32, 4096, write=True), "IOPS", 2.0, 0.5),
+    Figure(
+        "4k random write, four clients (qemu-img)", together(4, qemu(32, 4096, write=True)), "IOPS", 2.0, 0.5
+    ),
     Figure("4k write, depth 32 (burst)", burst(32, 4096, write=True), "IOPS", 2.0, 0.5),
     Figure("256k read, depth 8 (iscsi-perf)", perf("-m", "8", "-b", "512"), "MB/s", 1.4, 0.5, 256 << 10),
     Figure("256k write, depth 8 (qemu-img)", qemu(8, 256 << 10, write=True), "MB/s", 1.2, 0.7, 256 << 10),
