@@ -22,6 +22,8 @@ from tests.kernel import vm
 
 SILENCE_LIMIT = 900.0
 """Seconds without a report after which the machine is given up."""
+HANGING = 840
+"""Seconds after which the test that runs tells where it is. Not earlier: Python may crash on telling."""
 OOPS = re.compile(
     r"^.*(?:BUG: kernel|BUG: unable|Oops:|Kernel panic|general protection fault).*$", re.MULTILINE
 )
@@ -124,7 +126,7 @@ class Remote:
                 "-p",
                 "no:cacheprovider",
                 "-o",
-                "faulthandler_timeout=300",
+                f"faulthandler_timeout={HANGING}",
             ]
             command = [sys.executable, "-m", "pytest", *options, *nodes]
             # How long a run is to be.
