@@ -167,8 +167,9 @@ class Connection:
         """The next bytes of the stream have their place already (receive_into)."""
         return self._direct is not None
 
-    def _readable(self) -> None:
-        """Before the full-feature phase; then it is fastpath.receiver that receives."""
+    def _readable(self) -> bool:
+        """Before the full-feature phase; then it is fastpath.receiver that receives. Who has begun to log in
+        goes on at once."""
         view = self.server.view
         try:
             if self.held:
@@ -177,14 +178,15 @@ class Connection:
                 end = self.sock.recv_into(view, limits.RECEIVE)
                 self.rx_octets += end
         except BlockingIOError:
-            return
+            return True
         except OSError as error:
             self.close(f"{error.strerror}")
-            return
+            return False
         if end:
             self._log_in(view, end)
         else:
             self.ended()
+        return not self.closing
 
     def receive_behind(self) -> int:
         """Receive into the server's buffer, behind what was held back, which goes there as well. How much is

@@ -182,18 +182,19 @@ class Portals:
             self._loop.unwatch(listener.sock.fileno())
         listener.sock.close()
 
-    def _accept(self, listener: Listener) -> None:
-        """Take one connection; if more wait, the next look at the descriptors finds them, along with what
-        those say that were taken before."""
+    def _accept(self, listener: Listener) -> bool:
+        """Take one connection, which will soon say something; if more wait, the next look at the descriptors
+        finds them, along with what those say that were taken before."""
         try:
             sock, name = listener.sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
+            return False
         except OSError as error:
             # No descriptors or no memory: who waits stays in the backlog until there are.
             where = f"{listener.address}:{listener.port}"
             log.warning("cannot take connections at %s: %s", where, error.strerror)
             self._loop.unwatch(listener.sock.fileno())
             self._loop.call_later(PAUSE, self._watch, listener)
-            return
+            return False
         self._accepted(sock, name, listener)
+        return True

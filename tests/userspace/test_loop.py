@@ -71,6 +71,30 @@ def test_what_a_handler_schedules_runs_without_further_events(pair: Pair) -> Non
     assert run(main()) == "done"
 
 
+def test_a_descriptor_that_was_forgotten_and_closed_can_be_another_ones(pair: Pair) -> None:
+    _, theirs = pair
+
+    async def main() -> bytes:
+        loop = running()
+        done = loop.create_future()
+        old, peer = socket.socketpair()
+        number = old.fileno()
+        loop.watch(number, INPUT, lambda: done.set_result(b"from the old one"))
+        peer.send(b"said to the old one")
+        loop.forget(number)
+        old.close()
+        new = socket.socket(fileno=os.dup(pair[0].fileno()))
+        with new, peer:
+            assert new.fileno() == number
+            loop.watch(number, INPUT, lambda: done.done() or done.set_result(new.recv(9)))
+            theirs.send(b"new")
+            answer: bytes = await done
+            loop.unwatch(number)
+        return answer
+
+    assert run(main()) == b"new"
+
+
 def test_timers_and_other_descriptors_get_their_turn_beside_a_busy_one(pair: Pair) -> None:
     ours, _ = pair
     reading, writing = os.pipe()
