@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ from isadmin.config.parts import Known, Part
 
 MOST = 50
 """How many changes can be taken back."""
-_NAME = re.compile(r"([0-9]{6,})\.json")
 
 Objects = Mapping[Key, Known]
 """What there is at each key, None for nothing."""
@@ -91,7 +89,8 @@ def _numbers(directory: Path) -> list[int]:
         names = os.listdir(directory)  # noqa: PTH208 - names, not a path for each
     except FileNotFoundError:
         return []
-    return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
+    kept = (name[:-5] for name in names if name.endswith(".json"))
+    return sorted(int(name) for name in kept if len(name) >= 6 and name.isdecimal())
 
 
 def _rows(objects: Objects) -> list[Any]:

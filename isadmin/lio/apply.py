@@ -37,9 +37,10 @@ from isadmin.config.model import (
 from isadmin.errors import IsadminError
 from isadmin.lio import devices, fabrics, files, steps
 from isadmin.lio.explain import Causes, explain, is_rtslib_error
-from isadmin.lio.objects import PREFIXES, Lio
-from isadmin.lio.objects import StorageObject as StorageObjectHandle
+from isadmin.lio.objects import Lio
 from isadmin.lio.snapshot import CHAP_FILES
+from isadmin.lio.storage_objects import PREFIXES
+from isadmin.lio.storage_objects import StorageObject as StorageObjectHandle
 
 Progress = Callable[[int, int], None]
 """Called with how many changes are done, of how many."""
@@ -478,7 +479,7 @@ class _Worker:
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:
                 raise
-            _remove_all_below(path)
+            steps.remove_all_below(path)
             os.rmdir(path)
         if isinstance(value, StorageObject):
             hba = os.path.dirname(path)
@@ -499,18 +500,3 @@ class _ValueRefusedError(OSError):
     def __init__(self, name: str, error: OSError) -> None:
         super().__init__(error.errno, error.strerror)
         self.name = name
-
-
-def _remove_all_below(path: str) -> None:
-    """Take away what others left in an object and no configuration shows: ALUA groups without a number,
-    objects under odd spellings of their numbers. In order: mapped LUNs (acls) go before LUNs (lun)."""
-    with os.scandir(path) as listed:
-        entries = sorted(listed, key=lambda entry: entry.name)
-    for entry in entries:
-        if entry.is_symlink():
-            os.unlink(entry.path)
-        elif entry.is_dir():
-            _remove_all_below(entry.path)
-            # What is there by itself refuses.
-            with suppress(OSError):
-                os.rmdir(entry.path)

@@ -13,7 +13,7 @@ from pathlib import Path
 from isadmin.config.model import StorageObject
 from isadmin.errors import IsadminError
 from isadmin.lio import files
-from isadmin.lio.objects import PREFIXES, is_block_device
+from isadmin.lio.storage_objects import PREFIXES, is_block_device
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 PR_START, PR_END = "PR_REG_START:", "PR_REG_END:"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from isadmin.lio.fabrics import FABRICS, fabric
-from isadmin.lio.objects import Lio, Lun, StorageObject, Target, Tpg
+from isadmin.lio.objects import Lio, Lun, Target, Tpg
+from isadmin.lio.storage_objects import StorageObject
 
 PAGE = 4096
 """A list of members is cut at a page."""

@@ -43,7 +43,6 @@ pretended: Pretended | None = None
 """While it is there, nothing is written (see rehearsal.py)."""
 
 
-
 class Memory:
     """What was last read, by its path: files' texts, and the links in directories."""
 
@@ -147,19 +146,48 @@ def link(directory: str) -> tuple[str, str] | None:
     if remembered is not None and directory in remembered.links:
         return remembered.links[directory]
     try:
-        with os.scandir(directory) as entries:
-            name = next((entry.name for entry in entries if entry.is_symlink()), None)
-        if name is None:
-            return None
-        target = os.readlink(f"{directory}/{name}")
+        name, target = _named_link(directory) or _found_link(directory)
     except OSError as error:
         if gone(error):
             return None
         raise
+    if not name:
+        return None
     found = (name, os.path.normpath(os.path.join(directory, target)))
     if remembered is not None:
         remembered.links[directory] = found
+        note_link(directory, name)
     return found
+
+
+NAMES_KEPT = 10_000
+_link_names: dict[str, str] = {}
+"""What the link in a directory was called when it was looked for last."""
+
+
+def _named_link(directory: str) -> tuple[str, str] | None:
+    """The link by its remembered name, None if there is none of that name: LIO has one link in a LUN, so this
+    one, while it is there, is the one."""
+    name = _link_names.get(directory)
+    if name is not None:
+        try:
+            return name, os.readlink(f"{directory}/{name}")
+        except OSError:
+            del _link_names[directory]
+    return None
+
+
+def _found_link(directory: str) -> tuple[str, str]:
+    with os.scandir(directory) as entries:
+        name = next((entry.name for entry in entries if entry.is_symlink()), "")
+    return name, os.readlink(f"{directory}/{name}") if name else ""
+
+
+def note_link(directory: str, name: str) -> None:
+    """The one link in a directory has this name."""
+    if len(_link_names) >= NAMES_KEPT:
+        _link_names.clear()
+    _link_names[directory] = name
 
 
 def numbered(directory: str, prefix: str) -> list[int]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from isadmin.lio import sessions
 from isadmin.lio.fabrics import fabric
-from isadmin.lio.objects import PLUGINS, Lun, NodeAcl, Target, Tpg
+from isadmin.lio.objects import Lun, NodeAcl, Target, Tpg
 from isadmin.lio.sessions import Connection, SeenLun, Session
+from isadmin.lio.storage_objects import PLUGINS
 
 if TYPE_CHECKING:
     from pathlib import Path

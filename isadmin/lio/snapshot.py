@@ -13,7 +13,8 @@ from isadmin.light import Path
 from isadmin.lio import files
 from isadmin.lio.attributes import AUTH, PORT_GROUP_ALUA, find
 from isadmin.lio.fabrics import FABRICS, Fabric
-from isadmin.lio.objects import Lio, Lun, MappedLun, NodeAcl, Portal, PortGroup, StorageObject, Target, Tpg
+from isadmin.lio.objects import Lio, Lun, MappedLun, NodeAcl, Portal, Target, Tpg
+from isadmin.lio.storage_objects import PortGroup, StorageObject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,4 +1,5 @@
-"""Making and removing what holds a symbolic link in configfs: LUNs and mapped LUNs. In rtslib's order."""
+"""Making and removing what holds a symbolic link in configfs: LUNs and mapped LUNs, in rtslib's order; and
+removing what is left below an object."""
 
 from __future__ import annotations
 
@@ -23,12 +24,12 @@ def whole(path: str) -> Iterator[None]:
 
 def export(path: str, storage_object: str, alias: str | None = None) -> None:
     """Link a new LUN to its storage object; both are paths. Raises OSError."""
-    os.symlink(storage_object, f"{path}/{alias or _alias()}")
+    _link(path, storage_object, alias)
 
 
 def map_lun(path: str, lun: str, *, write_protect: bool, alias: str | None = None) -> None:
     """Link a new mapped LUN to its LUN; both are paths. Raises OSError."""
-    os.symlink(lun, f"{path}/{alias or _alias()}")
+    _link(path, lun, alias)
     files.write(f"{path}/write_protect", "1" if write_protect else "0")
 
 
@@ -41,5 +42,22 @@ def remove(path: str, link: tuple[str, str] | None = None) -> None:
     os.rmdir(path)
 
 
-def _alias() -> str:
-    return str(uuid.uuid4())[-10:]
+def remove_all_below(path: str) -> None:
+    """Take away what others left in an object and no configuration shows: ALUA groups without a number,
+    objects under odd spellings of their numbers. In order: mapped LUNs (acls) go before LUNs (lun)."""
+    with os.scandir(path) as listed:
+        entries = sorted(listed, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.is_symlink():
+            os.unlink(entry.path)
+        elif entry.is_dir():
+            remove_all_below(entry.path)
+            # What is there by itself refuses.
+            with suppress(OSError):
+                os.rmdir(entry.path)
+
+
+def _link(path: str, target: str, alias: str | None) -> None:
+    name = alias or str(uuid.uuid4())[-10:]
+    os.symlink(target, f"{path}/{name}")
+    files.note_link(path, name)

@@ -16,7 +16,8 @@ from isadmin.lio import devices, files, rehearsal
 from isadmin.lio.devices import PAGE, paged
 from isadmin.lio.explain import attempting, explain, is_rtslib_error
 from isadmin.lio.exports import exports_of
-from isadmin.lio.objects import PREFIXES, Lio, Lun, PortGroup, StorageObject, device_size, is_block_device
+from isadmin.lio.objects import Lio, Lun
+from isadmin.lio.storage_objects import PREFIXES, PortGroup, StorageObject, device_size, is_block_device
 from isadmin.lio.write import delete_lun
 
 
@@ -125,10 +126,15 @@ def delete(lio: Lio, so: StorageObject) -> list[Lun]:
             delete_lun(lun)
         if rehearsal.removes(so.path):
             return exports
-        for group in so.port_groups():
-            if group.name != model.DEFAULT_GROUP:
-                os.rmdir(group.path)
-        os.rmdir(so.path)
+        try:
+            os.rmdir(so.path)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            for group in so.port_groups():
+                if group.name != model.DEFAULT_GROUP:
+                    os.rmdir(group.path)
+            os.rmdir(so.path)
         with suppress(OSError):
             os.rmdir(so.path.rpartition("/")[0])
     return exports

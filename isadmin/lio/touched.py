@@ -20,10 +20,11 @@ from isadmin.config.parts import Known, Name, Part
 from isadmin.lio import files, snapshot
 from isadmin.lio.attributes import PORT_GROUP_ALUA
 from isadmin.lio.fabrics import FABRICS
-from isadmin.lio.objects import PLUGINS, Lio, Lun, MappedLun, NodeAcl, Portal, PortGroup
-from isadmin.lio.objects import StorageObject as StorageObjectHandle
+from isadmin.lio.objects import Lio, Lun, MappedLun, NodeAcl, Portal
 from isadmin.lio.objects import Target as TargetHandle
 from isadmin.lio.objects import Tpg as TpgHandle
+from isadmin.lio.storage_objects import PLUGINS, PortGroup
+from isadmin.lio.storage_objects import StorageObject as StorageObjectHandle
 
 _EVENTS = {"os.mkdir": 0, "os.rmdir": 0, "os.remove": 0, "os.symlink": 1, "open": 0}
 """Audit event -> which of its arguments is the path that changes."""
@@ -227,10 +228,14 @@ def _value(name: Name, text: str) -> Value | None:
 
 
 def _created(so: StorageObjectHandle) -> Part | None:
-    """What there is to know of a new storage object: that it is this one. Its values are LIO's defaults."""
-    if not so.exists() or not so.enabled():
+    """What there is to know of a new storage object: that it is this one. Its values are LIO's defaults. One
+    that has its serial number is switched on."""
+    if not so.exists():
         return None
-    return Part({} if so.plugin == "pscsi" else {("", "wwn"): so.wwn()})
+    if so.plugin == "pscsi":
+        return Part({}) if so.enabled() else None
+    wwn = so.wwn()
+    return Part({("", "wwn"): wwn}) if wwn else None
 
 
 # Whole objects
@@ -298,18 +303,14 @@ def _raw(lio: Lio, key: Key, place: str | None) -> snapshot.Document | None:
     if kind == "target":
         return snapshot.target(target) if target.exists() else None
     tpg = TpgHandle(target, int(names[2]))
-    if not tpg.exists():
-        return None
     if kind == "tpg":
-        return snapshot.tpg(tpg)
+        return snapshot.tpg(tpg) if tpg.exists() else None
     if kind == "lun":
         return snapshot.lun(Lun(tpg, int(names[3])))
     if kind == "portal":
         portal = Portal(tpg, names[3], int(names[4]))
         return snapshot.portal(portal) if portal.exists() else None
     acl = NodeAcl(tpg, names[3])
-    if not acl.exists():
-        return None
-    return (
-        snapshot.node_acl(acl) if kind == "node_acl" else snapshot.mapped_lun(MappedLun(acl, int(names[4])))
-    )
+    if kind == "node_acl":
+        return snapshot.node_acl(acl) if acl.exists() else None
+    return snapshot.mapped_lun(MappedLun(acl, int(names[4])))

@@ -17,18 +17,8 @@ from isadmin.lio import files, library, rehearsal, steps
 from isadmin.lio.explain import attempting, explain
 from isadmin.lio.fabrics import WWN_FORMS, Fabric
 from isadmin.lio.listeners import listeners
-from isadmin.lio.objects import (
-    MAX_LUN,
-    Lio,
-    Lun,
-    MappedLun,
-    NodeAcl,
-    Portal,
-    StorageObject,
-    Target,
-    Tpg,
-    lowest_free,
-)
+from isadmin.lio.objects import MAX_LUN, Lio, Lun, MappedLun, NodeAcl, Portal, Target, Tpg, lowest_free
+from isadmin.lio.storage_objects import StorageObject
 
 MAX_MAPPED_LUN = 4294967295
 MAX_TPGT = 65535

@@ -15,7 +15,8 @@ from isadmin.shell.nodes.sizes import human_size
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from isadmin.lio.objects import Lio, StorageObject, Tpg
+    from isadmin.lio.objects import Lio, Tpg
+    from isadmin.lio.storage_objects import StorageObject
 
 PROC_NET = Path("/proc/net")
 BLOCK = Path("/sys/class/block")

@@ -13,7 +13,8 @@ from isadmin.lio.exports import exports_of
 from isadmin.shell.language import Command
 
 if TYPE_CHECKING:
-    from isadmin.lio.objects import Lio, Lun, NodeAcl, StorageObject, Tpg
+    from isadmin.lio.objects import Lio, Lun, NodeAcl, Tpg
+    from isadmin.lio.storage_objects import StorageObject
     from isadmin.shell.session import Session
 
 MOST = 10

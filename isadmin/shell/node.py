@@ -184,6 +184,8 @@ class Node(Groups):
     def _hint(self, command: str) -> str:
         if any(child._name == command for child in self.children):
             return f"to go there, type {command}/"
+        if command in self.get_root().list_commands():
+            return f"it is one of /: type / {command}"
         return close_to(command, self.list_commands()) or "see the commands here with `help`"
 
     def get_completion_method(self, command: str) -> Callable[..., Iterable[str] | None] | None:

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench._processor import processor_seconds
@@ -134,23 +135,30 @@ NOTHING = "nothing"
 
 
 def against_targetcli(program: str, count: int) -> None:
-    """What a line costs in a running shell."""
+    """What a line costs in a running shell. Both run at once, and take turns line by line: what else the
+    machine does falls on both."""
     cost: dict[str, dict[str, list[Cost]]] = {}
-    for name, command in (("isadmin", COMMAND), ("targetcli", [program])):
-        with running_userspace() as world, system_bus(world):
+    with ExitStack() as running:
+        worlds, shells = {}, {}
+        for name, command in (("isadmin", COMMAND), ("targetcli", [program])):
+            world = worlds[name] = running.enter_context(running_userspace())
+            running.enter_context(system_bus(world))
             world.env.pop("PYTHONDONTWRITEBYTECODE", None)
             build(world.mount, 10, whole=True)
-            words = [*COMMAND, "userspace", "exec", "--", *command]
-            shell = Shell(world, words)
+            shell = shells[name] = Shell(world, [*COMMAND, "userspace", "exec", "--", *command])
             shell.run("set global auto_save_on_exit=false")
             # targetcli fails at a LUN whose number one had that went with its storage object.
             shell.run(*(line.format(name="warm") for line in list(KINDS.values())[:-1]))
-            cost[name] = {}
-            for kind, line in KINDS.items():
-                cost[name][kind] = [shell.run(line.format(name=f"x{n}")) for n in range(count)]
+            cost[name] = {kind: [] for kind in (*KINDS, NOTHING)}
+        for kind, line in KINDS.items():
+            for number in range(count):
+                for name, shell in shells.items():
+                    cost[name][NOTHING].append(shell.run())
+                    cost[name][kind].append(shell.run(line.format(name=f"x{number}")))
+            for name, world in worlds.items():
                 there = len(list((world.mount / "core").glob("rd_mcp_*/x*")))
                 assert there == (0 if kind == "delete both" else count), f"{name} {kind}: {there}"
-            cost[name][NOTHING] = [shell.run() for _ in range(count)]
+        for shell in shells.values():
             shell.close()
     print(f"A line in a running shell, {count} of each kind: milliseconds (processor, with the daemon's)")
     totals = {name: [0.0, 0.0] for name in cost}
@@ -163,10 +171,12 @@ def against_targetcli(program: str, count: int) -> None:
 
 
 def _line_of(costs: list[Cost], nothing: list[Cost]) -> list[float]:
-    """Milliseconds of a line, and of processor, without those of what tells that it is done."""
-    took, lone = (statistics.median(one[0] for one in rows) for rows in (costs, nothing))
-    used, idle = (statistics.fmean(one[1] + one[2] for one in rows) for rows in (costs, nothing))
-    return [took - lone, used - idle]
+    """Milliseconds of a line, and of processor, without those of what tells that it is done: medians."""
+    took, used = (
+        statistics.median(part(one) for one in costs) - statistics.median(part(one) for one in nothing)
+        for part in (lambda one: one[0], lambda one: one[1] + one[2])
+    )
+    return [took, used]
 
 
 def _print_ratio(kind: str, rows: dict[str, list[float]]) -> None:

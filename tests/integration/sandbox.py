@@ -115,13 +115,26 @@ def running_userspace(**environment: str) -> Iterator[Userspace]:
         shutil.rmtree(directory)
 
 
+BUS = """<busconfig>
+<type>system</type>
+<listen>{address}</listen>
+<policy context="default">
+<allow user="*"/> <allow own="*"/> <allow send_destination="*"/> <allow receive_sender="*"/>
+</policy>
+</busconfig>
+"""
+
+
 @contextmanager
 def system_bus(world: Userspace) -> Iterator[None]:
-    """A D-Bus system bus of the run's own, without which targetcli does not start."""
+    """A D-Bus system bus of the run's own, without which targetcli does not start. It starts no service: an
+    installed tcmu-runner would be asked for its handlers, in vain, whenever targetcli looks."""
     with tempfile.TemporaryDirectory() as directory:
         address = f"unix:path={directory}/bus"
-        options = [f"--address={address}", "--nopidfile", "--nofork", "--print-address"]
-        bus = subprocess.Popen(["dbus-daemon", "--system", *options], stdout=subprocess.PIPE, text=True)
+        config = Path(directory, "bus.conf")
+        config.write_text(BUS.format(address=address))
+        words = ["dbus-daemon", f"--config-file={config}", "--nopidfile", "--nofork", "--print-address"]
+        bus = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         try:
             assert bus.stdout is not None
             assert bus.stdout.readline()

@@ -106,6 +106,16 @@ def test_another_size_is_undone_and_applied_in_place(exported: Userspace, tmp_pa
         assert capacity(initiator) == 2 * MIB
 
 
+def test_nobody_is_told_of_a_size_that_nobody_sees(userspace: Userspace, tmp_path: Path) -> None:
+    run(userspace, "/backstores/fileio", "create", "lone", f"{tmp_path}/lone.img", "1M")
+    said = run(userspace, "/backstores/fileio/lone", "resize", "2M")
+    assert said == "Resized fileio/lone from 1.0MiB to 2.0MiB.\n"
+
+
+def test_a_command_of_the_top_is_found_from_below(userspace: Userspace) -> None:
+    assert "it is one of /: type / diff" in run(userspace, "/backstores", "diff", status=2)
+
+
 def test_sizes_that_cannot_be(exported: Userspace) -> None:
     run(exported, "/backstores/ramdisk", "create", "memory", "1M")
     assert "keeps its size" in run(exported, "/backstores/ramdisk/memory", "resize", "2M", status=1)

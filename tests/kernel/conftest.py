@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.devices import LoopDevices, loop_devices_in
-from tests.integration.sandbox import Userspace
+from tests.integration.sandbox import BUS, Userspace
 from tests.kernel import served, world
 from tests.kernel.forks import Forks
 
@@ -96,13 +96,16 @@ def module_loop_devices(lio: None, module_tmp: Path) -> Iterator[LoopDevices]:
 
 
 @pytest.fixture(scope="session")
-def system_bus() -> Iterator[None]:
-    """A D-Bus system bus, which targetcli wants."""
+def system_bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A D-Bus system bus, which targetcli wants. It starts no service: not tcmu-runner, which targetcli asks
+    for its handlers."""
     if Path("/run/dbus/system_bus_socket").is_socket():
         yield
         return
     Path("/run/dbus").mkdir(exist_ok=True)
-    command = ["dbus-daemon", "--system", "--nopidfile", "--fork", "--print-pid"]
+    config = tmp_path_factory.mktemp("bus") / "bus.conf"
+    config.write_text(BUS.format(address="unix:path=/run/dbus/system_bus_socket"))
+    command = ["dbus-daemon", f"--config-file={config}", "--nopidfile", "--fork", "--print-pid"]
     pid = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     yield
     os.kill(pid, signal.SIGTERM)

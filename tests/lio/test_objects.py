@@ -9,7 +9,8 @@ import pytest
 from isadmin.lio import exports, files, sessions, snapshot
 from isadmin.lio.exports import exports_of
 from isadmin.lio.fabrics import fabric
-from isadmin.lio.objects import Info, Lio, MappedLun, NodeAcl, PortGroup, StorageObject, Tpg, lowest_free
+from isadmin.lio.objects import Lio, MappedLun, NodeAcl, Tpg, lowest_free
+from isadmin.lio.storage_objects import Info, PortGroup, StorageObject
 from tests.lio.kernel_tree import make_tree
 
 T1 = "iqn.2003-01.org.test:t1"

@@ -7,7 +7,7 @@ import errno
 from isadmin.errors import IsadminError, UsageError
 from isadmin.lio import files
 from isadmin.lio.explain import attempting
-from isadmin.lio.objects import PortGroup, StorageObject
+from isadmin.lio.storage_objects import PortGroup, StorageObject
 from isadmin.shell.node import Node, Summary
 from isadmin.shell.nodes.base import LioNode, ObjectNode
 

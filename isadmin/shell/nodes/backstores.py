@@ -11,7 +11,7 @@ from isadmin.errors import IsadminError, UsageError
 from isadmin.light import Path
 from isadmin.lio import files
 from isadmin.lio.explain import attempting
-from isadmin.lio.objects import StorageObject, is_block_device
+from isadmin.lio.storage_objects import StorageObject, is_block_device
 from isadmin.shell.language import Command
 from isadmin.shell.node import Node, Summary
 from isadmin.shell.nodes.base import LioNode

@@ -263,7 +263,7 @@ class ConfigurationCommands(SavingCommands):
         self._settle(seconds, failed=False)
         self.say(f"{len(plan.changes)} changes applied from {path}")
         if seconds:
-            self.say(f"They are undone in {seconds} seconds unless you type `confirm`")
+            self.say(f"They are undone in {seconds} seconds unless you type `/ confirm`")
 
     def _settle(self, seconds: int, *, failed: bool) -> None:
         """The time to confirm runs, or there is nothing left to confirm."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from isadmin.errors import IsadminError, UsageError
 from isadmin.light import Path, pattern
 from isadmin.lio.exports import exports_of
-from isadmin.lio.objects import MAX_LUN, Lun, StorageObject, Tpg, is_block_device
+from isadmin.lio.objects import MAX_LUN, Lun, Tpg
+from isadmin.lio.storage_objects import StorageObject, is_block_device
 from isadmin.shell.node import Node
 from isadmin.shell.nodes.backstores import check_blocks, check_path, check_unused
 from isadmin.shell.nodes.base import LioNode

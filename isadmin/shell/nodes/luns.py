@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from isadmin.errors import IsadminError, UsageError
 from isadmin.lio import files
 from isadmin.lio.explain import attempting
-from isadmin.lio.objects import Lun, MappedLun, StorageObject, Tpg
+from isadmin.lio.objects import Lun, MappedLun, Tpg
+from isadmin.lio.storage_objects import StorageObject
 from isadmin.shell.language import Command
 from isadmin.shell.node import Node, Summary
 from isadmin.shell.nodes.base import LioNode, ObjectNode

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from isadmin.errors import IsadminError, UsageError
 from isadmin.lio import files
-from isadmin.lio.objects import StorageObject, Target, is_block_device
+from isadmin.lio.objects import Target
+from isadmin.lio.storage_objects import StorageObject, is_block_device
 from isadmin.shell.nodes.base import LioNode, ObjectNode
 from isadmin.shell.nodes.sizes import human_size, parse_size
 
@@ -66,7 +67,7 @@ class Reshaped(ObjectNode):
                 raise UsageError(
                     f"{so.udev_path()} is a device, which has its own size", "grow it, then `resize` alone"
                 )
-            self.say(f"{so.full_name} has {so.size()} bytes now, as its device. {self._news()}")
+            self.say(f"{so.full_name} has {so.size()} bytes now, as its device.{self._news()}")
             return
         if size is None:
             raise UsageError("resize: missing size", "usage: resize size")
@@ -91,10 +92,13 @@ class Reshaped(ObjectNode):
                 f"That cuts off the last {before - size} bytes of {so.full_name}", "the option -y says so"
             )
         storage.resize_fileio(so, size)
-        self.say(f"Resized {so.full_name} from {human_size(before)} to {human_size(size)}. {self._news()}")
+        self.say(f"Resized {so.full_name} from {human_size(before)} to {human_size(size)}.{self._news()}")
 
     def _news(self) -> str:
-        return RESCAN if self.shell.host.loads_modules() else TOLD
+        """What initiators learn of another size, nothing if none can see the storage object."""
+        if self.storage_object.info().status != "activated":
+            return ""
+        return f" {RESCAN if self.shell.host.loads_modules() else TOLD}"
 
     def ui_command_rename(self, name: str) -> None:
         """

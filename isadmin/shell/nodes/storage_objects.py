@@ -8,7 +8,7 @@ from isadmin.errors import NoFileError
 from isadmin.light import Path
 from isadmin.lio import files
 from isadmin.lio.explain import attempting
-from isadmin.lio.objects import Info, StorageObject
+from isadmin.lio.storage_objects import Info, StorageObject
 from isadmin.shell.language import Command
 from isadmin.shell.node import Node, Summary
 from isadmin.shell.nodes.alua import PortGroups

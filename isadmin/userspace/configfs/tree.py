@@ -183,7 +183,9 @@ class Tree:
             if write:
                 fail(errno.EISDIR, path)
             return
-        mode = self._stat(place).mode
+        mode = place.file.mode
+        if place.node.touched:
+            mode = self._stat(place).mode
         if read and (place.file.show is None or not mode & 0o444):
             fail(errno.EACCES, path)
         if write and (place.file.store is None or not mode & 0o222):
