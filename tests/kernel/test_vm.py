@@ -17,6 +17,9 @@ from tests.kernel.vm import ROOT, Vm, VmDiedError
 
 pytestmark = pytest.mark.vm
 
+LIMIT = 300.0
+"""Seconds; it only ends a run that hangs."""
+
 
 @pytest.fixture(scope="module")
 def machine(request: pytest.FixtureRequest) -> Iterator[Vm]:
@@ -108,20 +111,22 @@ def started_by(run: Path) -> list[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_ended_run_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
-    tests = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--kernel=vm", "tests/kernel/test_lio.py"],
+    # What a shell starts in the background has SIGINT ignored, and so has what that starts.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    with subprocess.Popen(
+        [*command, "--kernel=vm", "tests/kernel/test_lio.py"],
         cwd=ROOT,
         env=os.environ | {"TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-    )
-    try:
-        wait_until(lambda: any(name.startswith("qemu") for name in started_by(tmp_path)), "its machine", 120)
-        tests.send_signal(number)
-        said, _ = tests.communicate(timeout=120)
-    finally:
-        tests.kill()
+    ) as tests:
+        try:
+            wait_until(lambda: any(one.startswith("qemu") for one in started_by(tmp_path)), "qemu", LIMIT)
+            tests.send_signal(number)
+            said, _ = tests.communicate(timeout=LIMIT)
+        finally:
+            tests.kill()
     assert tests.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 2), said
-    wait_until(lambda: not started_by(tmp_path), "the end of all that it started")
+    wait_until(lambda: not started_by(tmp_path), "the end of all that it started", LIMIT)
     if number != signal.SIGKILL:
         assert not list(tmp_path.iterdir())

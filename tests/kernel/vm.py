@@ -28,7 +28,7 @@ from typing import Any, Self
 from tests.kernel import guest, image
 
 QEMU = "qemu-system-x86_64"
-BOOT_LIMIT = 180.0
+BOOT_LIMIT = 600.0
 """Seconds; it only ends a boot that hangs."""
 LAST_WORDS = 80
 """Lines of the console: a panic's reason stands some forty above its end."""
