@@ -28,6 +28,9 @@ Ts = TypeVarTuple("Ts")
 
 log = logging.getLogger("isadmin.userspace")
 
+_OURS = "an error of our own in the handler of a %s"
+"""It ends nothing: all others that have something to do get their turn."""
+
 INPUT = select.EPOLLIN
 OUTPUT = select.EPOLLOUT
 
@@ -74,15 +77,17 @@ class _Selector(selectors.EpollSelector):
             else:
                 events = poll(timeout, _MOST)
             soon = False
-            try:
-                for descriptor, _ in events:
+            for descriptor, _ in events:
+                try:
                     # asyncio's own has no handler, nor has one that another handler has just unwatched.
                     soon = handler(descriptor, self._interrupt)()
-                for _ in range(len(turns)):
+                except Exception:
+                    log.exception(_OURS, "descriptor")
+            for _ in range(len(turns)):
+                try:
                     turns.popleft()()
-            except Exception:
-                # The events behind it come again.
-                log.exception("an error of our own in the handler of a descriptor")
+                except Exception:
+                    log.exception(_OURS, "turn")
             if self.interrupted:
                 return super().select(0)
             if deadline is not None:

@@ -173,6 +173,39 @@ def test_error_of_a_handler_is_logged_and_ends_nothing(pair: Pair, caplog: pytes
     assert "error of our own" in caplog.text
 
 
+def test_error_that_comes_again_and_again_holds_up_nobody(pair: Pair) -> None:
+    ours, theirs = pair
+    others, end = socket.socketpair()
+    logging.getLogger("isadmin.userspace").addFilter(refuse := lambda record: False)
+
+    async def main() -> bytes:
+        loop = running()
+        done = loop.create_future()
+
+        def readable() -> None:
+            raise RuntimeError("again")
+
+        loop.watch(ours.fileno(), INPUT, readable)
+        loop.watch(others.fileno(), INPUT, lambda: done.set_result(others.recv(9)))
+        theirs.send(b"x")
+        await asyncio.sleep(0)
+        end.send(b"y")
+        got = bytes(await asyncio.wait_for(done, 30))
+        loop.unwatch(others.fileno())
+        # As a signal does, from outside of the loop.
+        called = loop.create_future()
+        threading.Thread(target=loop.call_soon_threadsafe, args=(called.set_result, None)).start()
+        await asyncio.wait_for(called, 30)
+        loop.unwatch(ours.fileno())
+        return got
+
+    try:
+        with others, end:
+            assert run(main()) == b"y"
+    finally:
+        logging.getLogger("isadmin.userspace").removeFilter(refuse)
+
+
 def test_closed_peer_wakes_the_handler(pair: Pair) -> None:
     ours, theirs = pair
 
