@@ -5,7 +5,7 @@ The map of the house:
     cli.py        the command line: options; one-shot, batch or REPL; exit status
     errors.py     the exception tree; each class carries its exit status
     light.py      what every command needs of the standard library, quick to import
-    lio/          LIO as it is: the only package that touches configfs (through rtslib-fb)
+    lio/          LIO as it is: the only package that touches configfs (as rtslib-fb does, or through it)
     config/       a configuration as a value, and the files it is kept in
     shell/        what the user types and sees
     userspace/    LIO without the kernel: configfs over FUSE, disks over iSCSI
