@@ -59,6 +59,9 @@ class Memory:
         self.links.pop(path.rpartition("/")[0], None)
 
 
+_PAGE = 4096
+"""Bytes of a file of configfs at the most, on most machines: room for more costs time at every read."""
+
 remembered: Memory | None = None
 """While a command's changes are watched (see touched.py), which looks at what the command has just read."""
 
@@ -72,7 +75,9 @@ def read(path: str) -> str:
         return text
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        content = os.read(fd, 65536)
+        content = os.read(fd, _PAGE)
+        while content and len(content) % _PAGE == 0 and (more := os.read(fd, _PAGE)):
+            content += more
     finally:
         os.close(fd)
     text = content.decode("utf-8", "surrogateescape").strip()

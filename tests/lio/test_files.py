@@ -39,3 +39,10 @@ def test_only_numbers_as_tools_write_them_count(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     assert files.numbered(str(tmp_path), "lun_") == [0, 2, 10]
     assert files.numbered(str(tmp_path / "nowhere"), "lun_") == []
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 8192, 70000])
+def test_a_file_is_read_whole(tmp_path: Path, size: int) -> None:
+    content = "".join(chr(ord("a") + number % 26) for number in range(size))
+    (tmp_path / "file").write_text(f"{content}\n")
+    assert files.read(str(tmp_path / "file")) == content
