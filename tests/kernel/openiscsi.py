@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,7 +144,15 @@ def running(name: str) -> Iterator[Initiator]:
         yield initiator
     finally:
         # 21: there was no session
-        subprocess.run(["iscsiadm", "-m", "node", "--logoutall=all"], capture_output=True, check=False)
-        daemon.terminate()
-        daemon.wait()
+        words = ["iscsiadm", "-m", "node", "--logoutall=all"]
+        subprocess.run(words, capture_output=True, check=False, timeout=300)
+        wait_until(lambda: _ended(daemon), "the end of the initiator's daemon", LIMIT)
         forget()
+
+
+def _ended(daemon: subprocess.Popen[bytes]) -> bool:
+    """Tell the daemon to end; has it? A signal just before it waits for events is lost on it."""
+    daemon.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        daemon.wait(5)
+    return daemon.returncode is not None

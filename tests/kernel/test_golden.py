@@ -23,6 +23,9 @@ pytestmark = pytest.mark.kernel(disposable=True)
 DATA = Path(__file__).parents[1] / "data" / "kernel"
 FULL = "34-iscsi-configured.jsonl"
 """The state whose contents are compared, before any session has moved a counter."""
+LISTENER = "time.sleep(60)"
+"""Of a program in the way of a portal, whose end was waited for: it was gone before the next operation. The
+probes of portals have one that stays."""
 COUNTED = re.compile(r".*/(statistics|fabric_statistics)/.*|.*/hba_info|target/core/alua/.*|.*/info")
 """Files that show indices and times counted from the machine's start."""
 
@@ -49,6 +52,8 @@ def machine(empty_target: Path) -> Iterator[None]:
 
 def shell(script: str) -> None:
     """A recorded shell command; what it says is not compared, what follows shows its effect."""
+    if LISTENER in script:
+        return
     script = script.replace("mount -t configfs none /sys/kernel/config", "true")
     subprocess.run(["bash", "-c", script], stdin=subprocess.DEVNULL, capture_output=True, check=False)
 

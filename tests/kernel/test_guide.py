@@ -32,7 +32,14 @@ def type_in(request: pytest.FixtureRequest, userspace: Kernel, tmp_path: Path) -
     return lambda commands: batch(userspace, commands, tmp_path)
 
 
-@pytest.mark.parametrize("way", [standard_input, repl], ids=["standard-input", "repl"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(standard_input, id="standard-input"),
+        # A prompt that looks at each key as it comes takes a machine in software minutes.
+        pytest.param(repl, id="repl", marks=pytest.mark.kernel(long=True)),
+    ],
+)
 def test_main_flow_at_other_doors(
     way: Callable[[Kernel, list[str]], None],
     userspace: Kernel,

@@ -9,7 +9,8 @@ import pytest
 
 from tests.integration import guide
 from tests.integration.sandbox import Userspace
-from tests.kernel import networks, openiscsi, served
+from tests.kernel import networks, openiscsi, served, world
+from tests.kernel.forks import Forks
 from tests.kernel.networks import ADDRESSES
 from tests.kernel.openiscsi import Initiator
 
@@ -41,25 +42,38 @@ def configuration() -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.fixture(scope="module", params=served.KINDS)
+def guides_targets(
+    request: pytest.FixtureRequest, lio: None, forks: Forks, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """The guide's targets, in the kernel or in userspace."""
+    if request.param == "kernel":
+        chosen: Userspace = world.Kernel(tmp_path_factory.mktemp("guide"), forks)
+    else:
+        chosen = request.getfixturevalue("daemon")
+    served.clear(chosen)
+    with networks.networks():
+        done = chosen.isadmin(typed=configuration())
+        # It warns of the guide's short secret.
+        assert done.returncode == 0, done.stderr
+        yield
+        served.clear(chosen)
+
+
 @pytest.fixture
-def initiator(target: Userspace) -> Iterator[Initiator]:
+def initiator(guides_targets: None) -> Iterator[Initiator]:
     """The guide's client, with the secrets that the guide writes into iscsid.conf."""
     kept = ISCSID.read_text()
     settings = (
         guide.fenced("# 单向CHAP认证") + guide.fenced("# 编辑iscsid.conf\n").split("# 修改以下参数\n")[1]
     )
     assert f"node.session.nr_sessions = {SESSIONS_OF_A_LOGIN}" in settings.splitlines()
-    with networks.networks():
-        done = target.isadmin(typed=configuration())
-        # It warns of the guide's short secret.
-        assert done.returncode == 0, done.stderr
-        try:
-            ISCSID.write_text(f"{kept}\n{settings}")
-            with openiscsi.running(CLIENT) as initiator:
-                yield initiator
-        finally:
-            ISCSID.write_text(kept)
-        served.clear(target)
+    try:
+        ISCSID.write_text(f"{kept}\n{settings}")
+        with openiscsi.running(CLIENT) as initiator:
+            yield initiator
+    finally:
+        ISCSID.write_text(kept)
 
 
 def run(initiator: Initiator, command: str) -> str:
