@@ -14,7 +14,6 @@ FILE = "of a file"
 WITHOUT = {
     "test_apply_faults": "each of hundreds of system calls fails once: minutes in a machine in software",
     "test_bad_input": LONG,
-    "test_consequences": LONG,
     "test_crashes": "it kills the daemon",
     "test_daemon": DAEMON,
     "test_daemon_exec": DAEMON,

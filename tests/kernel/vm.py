@@ -34,8 +34,9 @@ LAST_WORDS = 80
 """Lines of the console: a panic's reason stands some forty above its end."""
 CLOCK = "clocksource=tsc tsc=reliable"
 """Emulated processors make the kernel doubt its time stamp counter; any other clock is a slow device."""
-FAST = "mitigations=off nokaslr norandmaps init_on_alloc=0"
-"""Code at the same address is translated once for all processes: starting a program takes a third less."""
+FAST = "mitigations=off nokaslr norandmaps init_on_alloc=0 rcupdate.rcu_expedited=1"
+"""Code at the same address is translated once for all processes: starting a program takes a third less. What
+removes an object of the target's waits half as long when grace periods are hurried."""
 SOFTWARE_CPU = "max,-erms,-fsrm"
 """Without these two the kernel and libc copy eight bytes at a time, not one."""
 ROOT = Path(__file__).resolve().parents[2]
