@@ -86,12 +86,39 @@ def read(path: str) -> str:
     return text
 
 
+def known(path: str) -> str:
+    """What a file says, by the last look at it if nothing has changed since. Raises OSError."""
+    text = None if remembered is None else remembered.texts.get(path)
+    return read(path) if text is None else text
+
+
 def read_or(path: str, default: str) -> str:
     """The same, or default if there is no such file or it does not answer (a LUN without device: ENODEV)."""
     try:
         return read(path)
     except OSError:
         return default
+
+
+CONTENTS = "user.isadmin.contents"
+"""What the userspace target calls the contents of all files of a directory (its configfs/fuse.py)."""
+
+
+def contents(directory: str) -> dict[str, str] | None:
+    """What each file of a directory that can be read says, as `read` does; None where they have to be read
+    one by one, as in the kernel's configfs."""
+    if pretended is not None:
+        return None
+    try:
+        told = os.getxattr(directory, CONTENTS)
+    except OSError:
+        return None
+    import json
+
+    found = {name: text.strip() for name, text in json.loads(told).items()}
+    if remembered is not None:
+        remembered.texts |= {f"{directory}/{name}": text for name, text in found.items()}
+    return found
 
 
 def write(path: str, text: str) -> None:

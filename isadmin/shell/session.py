@@ -303,7 +303,7 @@ class Session:
         seconds = self.preferences.number("lock_timeout")
         with self.host.lock(seconds, lambda who: self.warn(f"waiting for {who}, which has the lock")):
             self.host.prepare()
-            if (self.host.journal.parent / "unconfirmed").is_dir():
+            if self.host.waits_for_confirmation():
                 from isadmin.shell import confirming
 
                 confirming.settle(self)
