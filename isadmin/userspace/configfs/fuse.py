@@ -38,9 +38,10 @@ FUSE_FILL_DIR_PLUS = 2
 FUSE_CAP_SPLICE = 1 << 7 | 1 << 8 | 1 << 9
 FUSE_CAP_CACHE_SYMLINKS = 1 << 23
 ENCODING = ("utf-8", "surrogateescape")
-CONTENTS = b"user.isadmin.contents"
-"""An extended attribute of every directory: the contents of its files by their names, as a JSON object. One
-request tells what takes three for each file to read, and a storage object has fifty."""
+CONTENT = b"user.isadmin.content"
+"""An extended attribute: a file's content; of a directory, the contents of all its files by their names, as a
+JSON object. One request tells what takes three for each file to open, read and close, and a storage object
+has fifty."""
 LEAST_CONTENTS = 1024
 RECORDS_KEPT = 4096
 UNCHANGED = (1 << 32) - 1
@@ -256,17 +257,22 @@ class Operations:
         return 0
 
     def _getxattr(self, path: bytes, name: bytes, buffer: Any, size: int) -> int:
-        """CONTENTS of a directory. Nothing else has extended attributes, as nothing in configfs has."""
-        if name != CONTENTS:
+        """CONTENT. Nothing here has other extended attributes, as nothing in configfs has."""
+        if name != CONTENT:
             return -errno.EOPNOTSUPP
-        if 0 < size < LEAST_CONTENTS:
-            # Whoever tries a small buffer first comes again.
-            return -errno.ERANGE
-        found = self.tree.contents(_text(path))
-        told = json.dumps({name: content.decode(*ENCODING) for name, content in found.items()}).encode()
-        if size and size < len(told):
-            return -errno.ERANGE
+        place = _text(path)
+        if self.tree.stat(place).mode & S_IFDIR:
+            if 0 < size < LEAST_CONTENTS:
+                # Whoever tries a small buffer first comes again.
+                return -errno.ERANGE
+            found = self.tree.contents(place)
+            told = json.dumps({name: text.decode(*ENCODING) for name, text in found.items()}).encode()
+        else:
+            self.tree.access(place, read=True, write=False)
+            told = self.tree.read(place)
         if size:
+            if size < len(told):
+                return -errno.ERANGE
             ctypes.memmove(buffer, told, len(told))
         return len(told)
 
