@@ -7,25 +7,42 @@ import os
 import stat
 from pathlib import Path
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-def write_atomically(path: Path, content: bytes, mode: int = 0o600, *, lasting: bool = True) -> None:
-    """Replace a file's content: all of it is on the medium under its name, or the old one still is. Without
-    `lasting` that holds while the machine runs: after a power cut the file may be torn.
+
+def write_new(path: str, content: bytes) -> None:
+    """A file that is not there yet: whole or not at all while the machine runs; after a power cut it may be
+    torn. Raises OSError."""
+    temporary = f"{path}.{os.urandom(8).hex()}"
+    descriptor = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+    )
+    try:
+        try:
+            _write_all(descriptor, content)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace a file's content: all of it is on the medium under its name, or the old one still is.
 
     A symbolic link stays one: the file it points at is replaced. A file that is replaced keeps its owner, if
     that is in this user's power. Raises OSError.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    descriptor = os.open(temporary, _NEW, mode)
     try:
         try:
             _keep_owner(target, descriptor)
-            rest = memoryview(content)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-            if lasting:
-                os.fsync(descriptor)
+            _write_all(descriptor, content)
+            os.fsync(descriptor)
         finally:
             os.close(descriptor)
         temporary.replace(target)
@@ -33,8 +50,13 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600, *, lasting: 
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    if lasting:
-        sync_directory(target.parent)
+    sync_directory(target.parent)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def _keep_owner(target: Path, descriptor: int) -> None:

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from isadmin.config import document
-from isadmin.config.files import write_atomically
+from isadmin.config.files import write_new
 from isadmin.config.generations import Origin
 from isadmin.config.model import Key
 from isadmin.config.parts import Known, Part
 
 MOST = 50
 """How many changes can be taken back."""
+_END = ".json"
 
 Objects = Mapping[Key, Known]
 """What there is at each key, None for nothing."""
@@ -39,8 +40,8 @@ class Entry:
 
 def push(directory: Path, origin: Origin, before: Objects, after: Objects) -> None:
     """Note a change, not waiting for a medium; the oldest ones beyond MOST are forgotten. Raises OSError."""
-    numbers = _numbers(directory)
-    if not numbers:
+    names = _names(directory)
+    if not names:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     facts = {
         "user": origin.user,
@@ -49,18 +50,18 @@ def push(directory: Path, origin: Origin, before: Objects, after: Objects) -> No
         "before": _rows(before),
         "after": _rows(after),
     }
-    number = numbers[-1] + 1 if numbers else 1
-    write_atomically(directory / f"{number:06d}.json", json.dumps(facts).encode(), lasting=False)
-    for old in numbers[: max(0, len(numbers) + 1 - MOST)]:
+    number = int(names[-1][: -len(_END)]) + 1 if names else 1
+    write_new(f"{directory}/{number:06d}{_END}", json.dumps(facts).encode())
+    for old in names[: max(0, len(names) + 1 - MOST)]:
         with contextlib.suppress(OSError):
-            (directory / f"{old:06d}.json").unlink()
+            os.unlink(f"{directory}/{old}")
 
 
 def newest(directory: Path, count: int) -> list[Entry]:
     """The last changes, the newest first; fewer if there are not so many, or one of them is not whole."""
     found = []
-    for number in reversed(_numbers(directory)[-count:]):
-        entry = read(directory / f"{number:06d}.json")
+    for name in reversed(_names(directory)[-count:]):
+        entry = read(directory / name)
         if entry is None:
             break
         found.append(entry)
@@ -84,13 +85,17 @@ def forget(entries: list[Entry]) -> None:
             entry.file.unlink(missing_ok=True)
 
 
-def _numbers(directory: Path) -> list[int]:
+def _names(directory: Path) -> list[str]:
+    """The entries' files, which are numbered, in order."""
     try:
-        names = os.listdir(directory)  # noqa: PTH208 - names, not a path for each
+        names = os.listdir(directory)
     except FileNotFoundError:
         return []
-    kept = (name[:-5] for name in names if name.endswith(".json"))
-    return sorted(int(name) for name in kept if len(name) >= 6 and name.isdecimal())
+    kept = [name for name in names if name.endswith(_END) and name[: -len(_END)].isdecimal()]
+    kept.sort()
+    if len({*map(len, kept)}) > 1:
+        kept.sort(key=len)
+    return kept
 
 
 def _rows(objects: Objects) -> list[Any]:

@@ -59,6 +59,12 @@ class Memory:
         self.links.pop(path.rpartition("/")[0], None)
 
 
+CONTENT = "user.isadmin.content"
+"""What the userspace target calls the content of a file, and of all files of a directory (its
+configfs/fuse.py)."""
+_UNTOLD = (errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSYS)
+_KERNELS = ("/sys/", "/proc/")
+"""Where nothing is told so, and reading is quick."""
 _PAGE = 4096
 """Bytes of a file of configfs at the most, on most machines: room for more costs time at every read."""
 
@@ -73,6 +79,24 @@ def read(path: str) -> str:
     """
     if pretended is not None and (text := pretended.text(path)) is not None:
         return text
+    content = None if path.startswith(_KERNELS) else _told(path)
+    text = (_read(path) if content is None else content).decode("utf-8", "surrogateescape").strip()
+    if remembered is not None:
+        remembered.texts[path] = text
+    return text
+
+
+def _told(path: str) -> bytes | None:
+    """A file's content in one request; None where the target does not tell. Raises OSError."""
+    try:
+        return os.getxattr(path, CONTENT)
+    except OSError as error:
+        if error.errno in _UNTOLD:
+            return None
+        raise
+
+
+def _read(path: str) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         content = os.read(fd, _PAGE)
@@ -80,10 +104,13 @@ def read(path: str) -> str:
             content += more
     finally:
         os.close(fd)
-    text = content.decode("utf-8", "surrogateescape").strip()
-    if remembered is not None:
-        remembered.texts[path] = text
-    return text
+    return content
+
+
+def known(path: str) -> str:
+    """What a file says, by the last look at it if nothing has changed since. Raises OSError."""
+    text = None if remembered is None else remembered.texts.get(path)
+    return read(path) if text is None else text
 
 
 def read_or(path: str, default: str) -> str:
@@ -92,6 +119,23 @@ def read_or(path: str, default: str) -> str:
         return read(path)
     except OSError:
         return default
+
+
+def contents(directory: str) -> dict[str, str] | None:
+    """What each file of a directory that can be read says, as `read` does; None where they have to be read
+    one by one, as in the kernel's configfs."""
+    if pretended is not None:
+        return None
+    try:
+        told = os.getxattr(directory, CONTENT)
+    except OSError:
+        return None
+    import json
+
+    found = {name: text.strip() for name, text in json.loads(told).items()}
+    if remembered is not None:
+        remembered.texts |= {f"{directory}/{name}": text for name, text in found.items()}
+    return found
 
 
 def write(path: str, text: str) -> None:

@@ -85,7 +85,20 @@ class Host:
     def journal(self) -> Path:
         """Where changes are noted that `undo` can take back: those of the running target, which ends with
         the power as this directory does."""
-        return Path(self._runtime, "kernel" if self.kind == "kernel" else "", "undo")
+        return Path(self._changes, "undo")
+
+    @property
+    def unconfirmed(self) -> Path:
+        """What is taken back unless it is confirmed."""
+        return Path(self._changes, "unconfirmed")
+
+    def waits_for_confirmation(self) -> bool:
+        """Is there something that is taken back unless it is confirmed?"""
+        return os.path.isdir(f"{self._changes}/unconfirmed")
+
+    @property
+    def _changes(self) -> str:
+        return f"{self._runtime}/kernel" if self.kind == "kernel" else self._runtime
 
     def require(self) -> None:
         """Raises NoTargetError if the target is not there any more."""
@@ -140,18 +153,18 @@ class Host:
 
         clock = locks.Clock(seconds, waiting)
         with ExitStack() as held:
-            file = self.runtime / f"change-{os.stat(self._path).st_dev:x}.lock"
+            file = f"{self._runtime}/change-{os.stat(self._path).st_dev:x}.lock"
             held.enter_context(locks.own(file, clock))
             other = self._targetcli_lock()
             if other is not None:
                 held.enter_context(locks.shared(other, clock))
             yield
 
-    def _targetcli_lock(self) -> Path | None:
+    def _targetcli_lock(self) -> str | None:
         """The lock of a targetcli that works on this target; under `exec` that is one of the daemon's."""
         if self.kind == "userspace":
-            return Path(self._runtime, os.path.basename(TARGETCLI_LOCK))
-        return Path(TARGETCLI_LOCK) if self.kind == "kernel" else None
+            return f"{self._runtime}/{os.path.basename(TARGETCLI_LOCK)}"
+        return TARGETCLI_LOCK if self.kind == "kernel" else None
 
 
 @cache

@@ -41,7 +41,7 @@ class Clock:
 
 
 @contextmanager
-def own(file: Path, clock: Clock) -> Iterator[None]:
+def own(file: str, clock: Clock) -> Iterator[None]:
     """Hold a lock file of isadmin's own, which is there while it is held and says who does.
 
     Raises LockedError, PermissionDeniedError.
@@ -52,23 +52,23 @@ def own(file: Path, clock: Clock) -> Iterator[None]:
     finally:
         # Removed while still held: whoever waits for this file finds it gone and makes a new one.
         with suppress(FileNotFoundError):
-            file.unlink()
+            os.unlink(file)
         os.close(descriptor)
 
 
-def _take_own(file: Path, clock: Clock) -> int:
+def _take_own(file: str, clock: Clock) -> int:
     while True:
         with _refusals_said(file):
             try:
                 descriptor = os.open(file, _FLAGS, 0o644)
             except FileNotFoundError:
-                file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                Path(file).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
                 descriptor = os.open(file, _FLAGS, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if file.stat().st_ino == os.fstat(descriptor).st_ino:
+            if os.stat(file).st_ino == os.fstat(descriptor).st_ino:
                 os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()} {Path(sys.argv[0]).name}\n".encode(), 0)
+                os.pwrite(descriptor, f"{os.getpid()} {os.path.basename(sys.argv[0])}\n".encode(), 0)
                 return descriptor
         except (BlockingIOError, FileNotFoundError):
             pass
@@ -81,7 +81,7 @@ def _take_own(file: Path, clock: Clock) -> int:
 
 
 @contextmanager
-def shared(file: Path, clock: Clock) -> Iterator[None]:
+def shared(file: str, clock: Clock) -> Iterator[None]:
     """Hold the lock file of another tool, which stays where it is.
 
     Raises LockedError, PermissionDeniedError.
@@ -120,7 +120,7 @@ def _program(pid: str) -> str:
 
 
 @contextmanager
-def _refusals_said(file: Path) -> Iterator[None]:
+def _refusals_said(file: str) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:

@@ -72,6 +72,18 @@ class Lio:
             self._hbas[hba] = [name]
             self._seen = now
 
+    @contextmanager
+    def removing(self, so: StorageObject) -> Iterator[None]:
+        """Within this, this process removes a storage object and its backstore's directory, and nothing else
+        does anything meanwhile: it has the lock."""
+        core, hba, _ = so.path.rsplit("/", 2)
+        is_known = self._seen == _stamp(core)
+        yield
+        now = _stamp(core)
+        if is_known and now[0] == self._seen[0] - 1:
+            self._hbas.pop(hba, None)
+            self._seen = now
+
     def _devices(self, hba: str) -> list[str]:
         try:
             with os.scandir(f"{self.path}/core/{hba}") as entries:

@@ -18,7 +18,7 @@ from isadmin.lio.storage_objects import PortGroup, StorageObject
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Protocol
 
     Document = dict[str, Any]
@@ -99,24 +99,23 @@ def number_or_text(text: str) -> int | str:
 def _groups(owner: str, path: str) -> Document:
     """`attributes` and `parameters`: the files that can be both read and written."""
     found: Document = {}
-    attributes = {
-        name: number_or_text(files.read(p)) for name, p in _writable(owner, "attribute", f"{path}/attrib")
-    }
+    attributes = _writable(owner, "attribute", f"{path}/attrib")
     if attributes:
-        found["attributes"] = attributes
-    parameters = {name: files.read(p) for name, p in _writable(owner, "parameter", f"{path}/param")}
+        found["attributes"] = {name: number_or_text(text) for name, text in attributes.items()}
+    parameters = _writable(owner, "parameter", f"{path}/param")
     if parameters:
         found["parameters"] = parameters
     return found
 
 
-def _writable(owner: str, group: str, directory: str) -> list[tuple[str, str]]:
-    found = []
-    for name in sorted(files.names(directory)):
+def _writable(owner: str, group: str, directory: str) -> dict[str, str]:
+    found = {}
+    told = files.contents(directory)
+    for name in sorted(files.names(directory) if told is None else told):
         path = f"{directory}/{name}"
         entry = find(owner, group, name)
         if entry.writable if entry else Path(path).stat().st_mode & 0o600 == 0o600:
-            found.append((name, path))
+            found[name] = files.read(path) if told is None else told[name]
     return found
 
 
@@ -152,19 +151,22 @@ def _control(so: StorageObject) -> str:
 
 def port_group(group: PortGroup) -> Document:
     """An ALUA group; {} if it has no number yet."""
-    number = files.read(f"{group.path}/tg_pt_gp_id")
+    told = files.contents(group.path) or {}
+    number = told.get("tg_pt_gp_id") or files.read(f"{group.path}/tg_pt_gp_id")
     if not number:
         return {}
-    return {"name": group.name, "tg_pt_gp_id": int(number), **alua_values(group.path)}
+    return {"name": group.name, "tg_pt_gp_id": int(number), **alua_values(group.path, told)}
 
 
-def alua_values(path: str) -> dict[str, int | str]:
-    """The values of an ALUA group that can be set, access type and status as numbers."""
-    found: dict[str, int | str] = {}
-    for name, entry in PORT_GROUP_ALUA.items():
-        if entry.writable:
-            found[name] = alua_value(name, files.read(f"{path}/{name}"))
-    return found
+def alua_values(path: str, told: Mapping[str, str] | None = None) -> dict[str, int | str]:
+    """The values of an ALUA group that can be set, access type and status as numbers. `told`: what its files
+    say, if that is known."""
+    told = files.contents(path) or {} if told is None else told
+    return {
+        name: alua_value(name, told[name] if name in told else files.read(f"{path}/{name}"))
+        for name, entry in PORT_GROUP_ALUA.items()
+        if entry.writable
+    }
 
 
 def alua_value(name: str, text: str) -> int:

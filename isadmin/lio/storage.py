@@ -126,18 +126,23 @@ def delete(lio: Lio, so: StorageObject) -> list[Lun]:
             delete_lun(lun)
         if rehearsal.removes(so.path):
             return exports
-        try:
-            os.rmdir(so.path)
-        except OSError as error:
-            if error.errno != errno.ENOTEMPTY:
-                raise
-            for group in so.port_groups():
-                if group.name != model.DEFAULT_GROUP:
-                    os.rmdir(group.path)
-            os.rmdir(so.path)
-        with suppress(OSError):
-            os.rmdir(so.path.rpartition("/")[0])
+        with lio.removing(so):
+            _remove(so)
     return exports
+
+
+def _remove(so: StorageObject) -> None:
+    try:
+        os.rmdir(so.path)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        for group in so.port_groups():
+            if group.name != model.DEFAULT_GROUP:
+                os.rmdir(group.path)
+        os.rmdir(so.path)
+    with suppress(OSError):
+        os.rmdir(so.path.rpartition("/")[0])
 
 
 def resize_fileio(so: StorageObject, size: int) -> None:

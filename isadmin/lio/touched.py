@@ -61,8 +61,6 @@ class Touched:
             # It goes with its storage object, unnoticed.
             group = ("port_group", *key[1:], DEFAULT_GROUP)
             self._places[group] = self._places[key]
-            # Through FUSE, files that were listed need not be looked for one by one.
-            files.names(f"{self._places[key]}/alua/{DEFAULT_GROUP}")
             self._note_whole(group)
 
     def _note_values(self, key: Key, below: str) -> bool:
@@ -212,8 +210,7 @@ def _name_of(kind: str, file: str) -> Name | None:
 
 def _values(paths: Mapping[Name, str]) -> Part:
     """Values as a configuration has them. Raises OSError, ValueError."""
-    known = files.remembered.texts if files.remembered is not None else {}
-    return Part({name: _value(name, known.get(path) or files.read(path)) for name, path in paths.items()})
+    return Part({name: _value(name, files.known(path)) for name, path in paths.items()})
 
 
 def _value(name: Name, text: str) -> Value | None:
@@ -290,7 +287,7 @@ def _raw(lio: Lio, key: Key, place: str | None) -> snapshot.Document | None:
     names = [str(part) for part in rest]
     if kind in ("storage_object", "port_group"):
         so = StorageObjectHandle(place) if place else lio.find_storage_object(names[0], names[1])
-        if so is None or not so.exists() or not so.enabled():
+        if so is None or not so.exists() or files.known(f"{so.path}/enable") == "0":
             return None
         if kind == "storage_object":
             return snapshot.storage_object(so)

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from isadmin.lio.host import Host
     from isadmin.shell.session import Session
 
-NAME = "unconfirmed"
 POLL = 0.2
 """Seconds between two looks at whether the change is confirmed."""
 PATIENCE = 600.0
@@ -45,13 +44,9 @@ LONGEST_PAUSE = 60.0
 """Seconds between two tries to undo what cannot be undone, at most."""
 
 
-def _directory(host: Host) -> Path:
-    return host.journal.parent / NAME
-
-
 def pending(host: Host) -> Path | None:
     """The file of the change that is not confirmed yet."""
-    entries = journal.newest(_directory(host), 1)
+    entries = journal.newest(host.unconfirmed, 1)
     return entries[0].file if entries else None
 
 
@@ -84,7 +79,7 @@ def begin(session: Session, plan: Plan, before: Flat, seconds: int) -> None:
 
     Raises IsadminError if another change is unconfirmed, or if that cannot be done.
     """
-    directory = _directory(session.host)
+    directory = session.host.unconfirmed
     if pending(session.host) is not None:
         raise IsadminError(
             "An earlier change is not confirmed yet", "type `confirm`, or wait until it is undone"

@@ -21,6 +21,8 @@ from isadmin.light import field, pattern, record
 BLANKS = " \t"
 KEY = pattern(r"[A-Za-z0-9_-]+(?==)")
 PLAIN = pattern(r"[^\s\"'#][^\s\"']*")
+ORDINARY = pattern(r"[^\s\"'\0]+")
+"""What stands for itself in a word."""
 MASK = "********"
 DRY_RUN = "--dry-run"
 """The option of every command that changes the target: show the changes, make none."""
@@ -108,17 +110,18 @@ def _scan_word(line: str, start: int) -> tuple[Word, int | None]:
     at = start if key is None else key.end() + 1
     pieces: list[str] = []
     while at < len(line) and line[at] not in BLANKS:
-        character = line[at]
-        if character in "\"'":
-            piece, after = _quoted_piece(line, at)
-            pieces.append(piece)
-            if after is None:
-                return Word("".join(pieces), key and key[0], start, len(line)), at
-            at = after
+        ordinary = ORDINARY.match(line, at)
+        if ordinary is not None:
+            pieces.append(ordinary[0])
+            at = ordinary.end()
             continue
-        _refuse_odd(line, at)
-        pieces.append(character)
-        at += 1
+        if line[at] not in "\"'":
+            _refuse_odd(line, at)
+        piece, after = _quoted_piece(line, at)
+        pieces.append(piece)
+        if after is None:
+            return Word("".join(pieces), key and key[0], start, len(line)), at
+        at = after
     return Word("".join(pieces), key and key[0], start, at), None
 
 

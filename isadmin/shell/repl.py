@@ -13,7 +13,7 @@ import sys
 import termios
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -170,7 +170,7 @@ class Repl:
         """Read and run lines until the user leaves; the exit status."""
         self._background.start()
         try:
-            with _keys_wait():
+            with _keys_wait(self.session):
                 return self._run()
         finally:
             self._background.stop()
@@ -350,7 +350,7 @@ def _style(session: Session) -> Style:
 
 
 @contextmanager
-def _keys_wait() -> Iterator[None]:
+def _keys_wait(session: Session) -> Iterator[None]:
     """Let keys typed while a command runs wait for the prompt, unseen until then; Ctrl-D like any other.
 
     Between two prompts the terminal reads lines; there it would turn Ctrl-D into an end of file that the
@@ -365,10 +365,22 @@ def _keys_wait() -> Iterator[None]:
     changed = termios.tcgetattr(descriptor)
     changed[3] &= ~termios.ECHO
     changed[6][termios.VEOF] = b"\0"
+
+    @contextmanager
+    def answering() -> Iterator[None]:
+        """What is typed is an answer."""
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(descriptor, termios.TCSANOW, changed)
+
     termios.tcsetattr(descriptor, termios.TCSANOW, changed)
+    session.answering = answering
     try:
         yield
     finally:
+        session.answering = nullcontext
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 

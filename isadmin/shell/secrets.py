@@ -38,7 +38,7 @@ def supplied(command: Command, is_secret: Callable[[str], bool], *, ask: bool, s
             keywords[key] = asked(key)
         else:
             keywords[key] = value
-    return replace(command, keywords=keywords)
+    return command if keywords == command.keywords else replace(command, keywords=keywords)
 
 
 def _from(name: str, file: str, stdin_taken: bool) -> str:

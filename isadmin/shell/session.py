@@ -78,6 +78,8 @@ class Session:
         """Does a person type the commands, at a terminal?"""
         self.before_output: Callable[[], None] = _nothing
         """Called before anything is printed."""
+        self.answering: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Entered while a question waits for its answer at the terminal."""
         self.rehearsing = False
         """Does a command run only to show what it would change?"""
         self.changed = False
@@ -281,7 +283,8 @@ class Session:
         self._flush()
         self.err.write(question)
         self.err.flush()
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        with self.answering():
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def _noted(self, node: Node, command: Command) -> AbstractContextManager[None]:
         """Note what a command changes, for `undo`; those about whole configurations do it themselves."""
@@ -303,7 +306,7 @@ class Session:
         seconds = self.preferences.number("lock_timeout")
         with self.host.lock(seconds, lambda who: self.warn(f"waiting for {who}, which has the lock")):
             self.host.prepare()
-            if (self.host.journal.parent / "unconfirmed").is_dir():
+            if self.host.waits_for_confirmation():
                 from isadmin.shell import confirming
 
                 confirming.settle(self)

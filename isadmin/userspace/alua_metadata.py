@@ -17,17 +17,21 @@ def wanted(group: TargetPortGroup) -> Iterator[tuple[PurePath, str]]:
     never been altered is not kept."""
     serial = group.device.serial
     if group.write_metadata and group.access_status and serial and "/" not in serial:
-        yield PurePath(f"tpgs_{serial}", group.name), (
-            f"tg_pt_gp_id={group.group_id}\n"
-            f"alua_access_state=0x{group.access_state:02x}\n"
-            f"alua_access_status=0x{group.access_status:02x}\n"
+        yield (
+            PurePath(f"tpgs_{serial}", group.name),
+            (
+                f"tg_pt_gp_id={group.group_id}\n"
+                f"alua_access_state=0x{group.access_state:02x}\n"
+                f"alua_access_status=0x{group.access_status:02x}\n"
+            ),
         )
     for lun in group.members:
         if lun.secondary_write_metadata and lun.secondary_status:
             tpg = lun.tpg
             fabric = FABRICS.get(tpg.target.fabric.name, tpg.target.fabric.name)
-            yield PurePath(fabric, f"{tpg.target.name}+{tpg.tag}", f"lun_{lun.number}"), (
-                f"alua_tg_pt_offline={lun.offline}\nalua_tg_pt_status=0x{lun.secondary_status:02x}\n"
+            yield (
+                PurePath(fabric, f"{tpg.target.name}+{tpg.tag}", f"lun_{lun.number}"),
+                (f"alua_tg_pt_offline={lun.offline}\nalua_tg_pt_status=0x{lun.secondary_status:02x}\n"),
             )
 
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
 from isadmin.userspace import limits
 from isadmin.userspace.fastpath import Receiver, receiver
 from isadmin.userspace.iscsi.codes import IMMEDIATE, Opcode
-from isadmin.userspace.iscsi.digest import crc32c
 from isadmin.userspace.iscsi.errors import IscsiError, ProtocolError
 from isadmin.userspace.iscsi.login import LoginMachine
-from isadmin.userspace.iscsi.pdu import decode, frame, padding
+from isadmin.userspace.iscsi.pdu import decode, frame
 from isadmin.userspace.iscsi.states import AFTER, OPEN, Event, State
-from isadmin.userspace.loop import INPUT, OUTPUT, Handler
+from isadmin.userspace.loop import INPUT, Handler
+from isadmin.userspace.sending import Sender
 from isadmin.userspace.sessions import ActiveSession
 
 if TYPE_CHECKING:
@@ -40,27 +40,19 @@ _ENTERED = {step: (state, state not in OPEN, state is State.FREE) for step, stat
 """The state that a step leads to; whether nothing more is received in it; whether the connection is over."""
 
 
-class Connection:
+class Connection(Sender):
     """One TCP connection of an initiator."""
 
     __slots__ = (
-        "_arena",
         "_direct",
         "_direct_done",
         "_heard_octets",
-        "_out",
         "_receiver",
-        "_short_turns",
         "_stalled_ticks",
         "_watched",
         "active",
-        "blocked",
         "cid",
-        "closed",
-        "closing",
-        "data_digest",
         "full",
-        "header_digest",
         "heard",
         "held",
         "listener",
@@ -68,21 +60,16 @@ class Connection:
         "machine",
         "max_recv",
         "more",
-        "out_bytes",
         "peer_host",
         "peer_port",
         "reading",
         "rx_octets",
-        "server",
-        "sock",
         "stat_sn",
         "state",
-        "tx_octets",
     )
 
     def __init__(self, server: Server, sock: socket.socket, name: SocketName, listener: Listener) -> None:
-        self.server = server
-        self.sock = sock
+        super().__init__(server, sock)
         self.listener = listener
         self.peer_host, self.peer_port = _host(name), name[1]
         self.machine: LoginMachine | None = LoginMachine(server.host.authority(self))
@@ -91,39 +78,24 @@ class Connection:
         self.cid = 0
         self.stat_sn = 0
         self.state = State.XPT_UP
-        self.closed = False
-        """Its state is FREE."""
         self.heard = True
         self.login_ticks = limits.LOGIN_TICKS
         self.rx_octets = 0
         self._heard_octets = 0
         """Of them, those that the last tick knew of."""
-        self.tx_octets = 0
         self.reading = 0
         """Bytes that commands in the thread pool are reading for this connection."""
-        self.blocked = False
-        """The socket takes no more, or has taken its turn's share: what is queued goes first."""
-        self.closing = False
-        """Nothing more is received: what is queued goes out, then the connection ends."""
         self.more = False
         """Whole PDUs are held back for this connection's next turn."""
         self.max_recv = 8192
         """The longest data segment we have declared to take."""
-        self.header_digest = False
-        self.data_digest = False
-        self.out_bytes = 0
-        """Bytes queued."""
-        self._out: list[bytes | bytearray | memoryview] = []
         self.held = b""
         """What was received and waits."""
         self._receiver: Receiver | None = None
         """From the full-feature phase on."""
         self._direct: memoryview | None = None
         self._direct_done: Callable[[], None] | None = None
-        self._arena: memoryview | None = None
         self._watched = 0
-        self._short_turns = 0
-        """So many turns are to be short, because others are waiting."""
         self._stalled_ticks = 0
 
     @property
@@ -133,11 +105,11 @@ class Connection:
 
     def start(self) -> None:
         self.sock.setblocking(False)
-        self._watch(INPUT)
+        self.watch(INPUT)
         # Most often the first request has come by now.
         self._readable()
 
-    def _watch(self, events: int) -> None:
+    def watch(self, events: int) -> None:
         """Be woken up by INPUT, by OUTPUT, or by nothing (0)."""
         if events == self._watched or self.closed:
             return
@@ -279,7 +251,7 @@ class Connection:
         if self.reading < limits.READ_AHEAD:
             return False
         if not self.blocked:
-            self._watch(0)
+            self.watch(0)
         return True
 
     def fail(self, error: Exception) -> None:
@@ -387,122 +359,7 @@ class Connection:
         self._turn_input()
         self.enter(Event.LOGIN_COMPLETE)
 
-    # Sending
-
-    def send(self, data: bytes | bytearray | memoryview) -> None:
-        """Queue bytes; they go with the next flush."""
-        self._out.append(data)
-        self.out_bytes += len(data)
-
-    def answer(self, data: bytes) -> None:
-        """Send a few bytes at once, unless others go first."""
-        if self._out or self.blocked:
-            self.send(data)
-            return
-        try:
-            sent = self.sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self.close(f"{error.strerror}")
-            return
-        self.tx_octets += sent
-        if sent < len(data):
-            self.block(data[sent:])
-
-    def send_pdu(self, header: bytes, data: bytes | bytearray | memoryview = b"") -> None:
-        """Queue a PDU whose header has its lengths, with padding and digests as negotiated."""
-        self.send(header)
-        if self.header_digest:
-            self.send(crc32c(header))
-        length = len(data)
-        if length:
-            self.send(data)
-            pad = padding(length)
-            if pad:
-                self.send(pad)
-            if self.data_digest:
-                self.send(crc32c(bytes(data) + pad if pad else data))
-
-    def flush(self) -> None:
-        """Send what is queued, as far as the socket takes it and the connection's turn allows."""
-        out = self._out
-        if self.closed or self.blocked:
-            return
-        sock, server = self.sock, self.server
-        other = server.served
-        if other is not self:
-            server.served = self
-            self._short_turns = limits.SHORT_TURNS if other is not None else 0
-        room = limits.TURN
-        if self._short_turns:
-            self._short_turns -= 1
-            room = limits.SHORT_TURN
-        try:
-            if len(out) == 1 and self.out_bytes <= room:
-                # Most often it is one run, and the socket takes it.
-                sent = sock.send(out[0])
-                if sent == self.out_bytes:
-                    out.clear()
-                    self.out_bytes = 0
-                    self.tx_octets += sent
-                else:
-                    self._sent(sent)
-                    self.block()
-                    return
-            while out:
-                sent = sock.sendmsg(self._batch(room))
-                self._sent(sent)
-                room -= sent
-                if room <= 0 and out:
-                    self.block()
-                    return
-        except BlockingIOError:
-            self.block()
-            return
-        except OSError as error:
-            self.close(f"{error.strerror}")
-            return
-        if self._arena is None:
-            server.arena_used = 0
-        if self.closing:
-            self.close("", quiet=True)
-
-    def _batch(self, room: int) -> list[bytes | bytearray | memoryview]:
-        """The first queued buffers: as many as one sendmsg takes, and about `room` bytes."""
-        out = self._out
-        if self.out_bytes <= room:
-            return out[: limits.MAX_IOV]
-        batch: list[bytes | bytearray | memoryview] = []
-        for data in out[: limits.MAX_IOV]:
-            if len(data) > room:
-                batch.append(memoryview(data)[:room])
-                break
-            batch.append(data)
-            room -= len(data)
-        return batch
-
-    def _sent(self, count: int) -> None:
-        """So many of the queued bytes are gone."""
-        out = self._out
-        self.tx_octets += count
-        self.out_bytes -= count
-        index = 0
-        while index < len(out) and count >= len(out[index]):
-            count -= len(out[index])
-            index += 1
-        del out[:index]
-        if count:
-            out[0] = memoryview(out[0])[count:]
-
-    def block(self, data: memoryview | bytes = b"") -> None:
-        """What is left goes, with `data` behind it, once the socket takes it; nothing is read meanwhile."""
-        if data:
-            self.send(data)
-        self.blocked = True
-        if self.server.arena_used and self._arena is None:
-            self._arena = self.server.take_arena()
-        self._watch(OUTPUT)
+    # Going on
 
     def _writable(self) -> None:
         self.heard = True
@@ -514,9 +371,9 @@ class Connection:
             self.server.return_arena(self._arena)
             self._arena = None
         if self.closing or self.reads_enough():
-            self._watch(0)
+            self.watch(0)
             return
-        self._watch(INPUT)
+        self.watch(INPUT)
         self.go_on()
 
     def limit_login(self, seconds: int) -> None:
@@ -532,7 +389,7 @@ class Connection:
         """Read again, with what was received and not handled first, unless something stands in the way."""
         if self.blocked or self.more or self.closing or self.closed or self.reading >= limits.READ_AHEAD:
             return
-        self._watch(INPUT)
+        self.watch(INPUT)
         held = self.held
         if held and self._direct is None:
             self.held = b""

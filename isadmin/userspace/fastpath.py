@@ -118,7 +118,7 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                             count(path, commands, read_bytes, write_bytes)
                             commands = read_bytes = write_bytes = 0
                         path, plain = found, found.plain
-                        shift, unit_blocks, most, read_now, write_now = plain
+                        shift, unit_blocks, most, read_now, write_now, storage = plain
                 if cmd_sn == exp_cmd_sn and not (tasks and itt in tasks):
                     kind = first | operation
                     if kind in _TEN:
@@ -134,6 +134,36 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                             place = used + head
                             after = place + length
                             stop = after + tail_digest
+                            if (
+                                length >= limits.BY_REFERENCE
+                                and storage is not None
+                                and not (lengths or digests)
+                                and stop <= limits.ARENA
+                                and length <= full.max_xmit
+                                and storage.at_hand(lba << shift, length)
+                            ):
+                                exp_cmd_sn = exp_cmd_sn + 1 & 0xFFFFFFFF
+                                position += head
+                                commands += 1
+                                read_bytes += length
+                                _pack_data_in(
+                                    arena, used, _GOOD_DATA_IN, length, itt, _NO_TAG, stat_sn,
+                                    exp_cmd_sn, exp_cmd_sn + ahead & 0xFFFFFFFF,
+                                )  # fmt: skip
+                                stat_sn = stat_sn + 1 & 0xFFFFFFFF
+                                connection.send(arena[start:place])
+                                server.arena_used = place
+                                connection.send_stored(storage, lba << shift, length)
+                                sent += place - start + length
+                                arena = server.arena
+                                start = used = server.arena_used
+                                if connection.blocked or connection.closed:
+                                    break
+                                if sent >= limits.TURN and position <= latest:
+                                    if connection.waits_for_turn():
+                                        break
+                                    sent = 0
+                                continue
                             if (
                                 not lengths
                                 and stop <= limits.ARENA

@@ -15,6 +15,8 @@ RECEIVE_AHEAD = 4 << 10
 that it gets to its place directly as well."""
 BUFFERS_KEPT = 16 << 20
 """Bytes of buffers kept for use again."""
+BY_REFERENCE = 64 << 10
+"""From this many bytes on, a READ of what is in memory is sent from there; for fewer, a copy costs less."""
 FLUSH_AT = 256 << 10
 """Bytes of answers after which a wake-up sends before it goes on."""
 TURN = 320 << 10

@@ -15,6 +15,7 @@ from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.login import Authority, LoginMachine
 from isadmin.userspace.iscsi.text import TargetRecord
 from isadmin.userspace.loop import EventLoop
+from isadmin.userspace.sending import Sender
 
 if TYPE_CHECKING:
     from isadmin.userspace.fullfeature import FullFeature
@@ -60,7 +61,7 @@ class Server:
         self._buffers: dict[int, list[bytearray]] = {}
         self._buffered = 0
         self.connections: set[Connection] = set()
-        self.served: Connection | None = None
+        self.served: Sender | None = None
         """The connection that was served last."""
         self._pool: ThreadPoolExecutor | None = None
         self._finished: deque[Callable[[], None]] = deque()

@@ -71,8 +71,8 @@ def qemu(depth: int, size: int, *, write: bool) -> Run:
     return run
 
 
-class Burst:
-    """A client that costs next to nothing: `depth` commands go out at once, answers are counted in bytes."""
+class Light:
+    """A client that costs next to nothing: `depth` commands are outstanding, answers are counted in bytes."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Burst:
         *,
         write: bool,
         digests: bool = False,
-        name: str = "burst",
+        name: str = "light",
     ) -> None:
         keys = {"FirstBurstLength": "262144"}
         if digests:
@@ -99,61 +99,80 @@ class Burst:
         self.initiator.ready(self.lun)
         data = bytes(size) if write else b""
         self.requests = bytearray()
-        self.places = []
         for number in range(depth):
-            self.places.append(len(self.requests))
             cdb = struct.pack(">BBIBHB", 0x2A if write else 0x28, 0, self._lba(number), 0, size // 512, 0)
             self.requests += struct.pack(
-                ">BBHIQIIII16s", 1, 0xA1 if write else 0xC1, 0, len(data), self.lun << 48, 0x1000 + number,
-                size, 0, 0, cdb.ljust(16, b"\0"),
+                ">BBHIQIIII16s", 1, 0xA1 if write else 0xC1, 0, len(data), self.lun << 48, 0, size, 0, 0,
+                cdb.ljust(16, b"\0"),
             )  # fmt: skip
             self.requests += bytes(4 * digests) + data
             if data and digests:
                 self.requests += _digest(data)
-        self.answer = 0
+        self.length = len(self.requests) // depth
+        self.view = memoryview(self.requests)
+        self.place = 0
+        """Of the next request, in a row that begins anew."""
+        self.answer = self._answer_bytes()
 
     def _lba(self, number: int) -> int:
         return number * 7919 % (SIZE // self.size - 1) * (self.size // 512)
 
-    def first(self) -> None:
-        """Run a burst by reading every PDU, to learn how many bytes the answers have."""
-        self._send()
-        left = self.depth
-        self.answer = 0
+    def _answer_bytes(self) -> int:
+        """Bytes of one answer, learnt by reading those to all requests."""
+        self._send(self.depth, 0)
+        left, answers = self.depth, 0
         while left:
             pdu = self.initiator.receive()
             digests = 4 * (1 + bool(pdu.data)) if self.digests else 0
-            self.answer += 48 + len(pdu.data) + (-len(pdu.data) & 3) + digests
+            answers += 48 + len(pdu.data) + (-len(pdu.data) & 3) + digests
             if pdu.opcode == 0x21 or (pdu.opcode == 0x25 and pdu.flags & 1):
                 assert pdu.header[3] == 0
                 left -= 1
+        assert not answers % self.depth
+        return answers // self.depth
 
-    def _send(self) -> None:
-        initiator = self.initiator
-        requests = self.requests
-        for place in self.places:
-            struct.pack_into(">I", requests, place + 24, initiator.cmd_sn)
-            if self.digests:
-                requests[place + 48 : place + 52] = _digest(requests[place : place + 48])
-            initiator.cmd_sn = initiator.cmd_sn + 1 & NONE
-        initiator.sock.sendall(requests)
+    def _send(self, count: int, exp_stat_sn: int) -> None:
+        """Send so many of the next requests."""
+        initiator, requests, length = self.initiator, self.requests, self.length
+        while count:
+            start = place = self.place
+            run = min(count, self.depth - start // length)
+            count -= run
+            for _ in range(run):
+                cmd_sn = initiator.cmd_sn
+                _number(requests, place + 16, cmd_sn, self.size, cmd_sn, exp_stat_sn)
+                initiator.cmd_sn = cmd_sn + 1 & NONE
+                if self.digests:
+                    requests[place + 48 : place + 52] = _digest(requests[place : place + 48])
+                place += length
+            self.place = place % len(requests)
+            initiator.sock.sendall(self.view[start:place])
 
     def run(self, seconds: float) -> Load:
-        self.first()
-        sock, buffer = self.initiator.sock, bytearray(1 << 20)
+        sock, buffer, answer = self.initiator.sock, bytearray(1 << 20), self.answer
+        first = exp_stat_sn = self.initiator.exp_stat_sn
+        self._send(self.depth, exp_stat_sn)
+        received = answered = 0
         start = now = time.perf_counter()
-        count = 0
         while now - start < seconds:
-            self._send()
-            left = self.answer
-            while left:
-                left -= sock.recv_into(buffer, min(left, len(buffer)))
-            count += self.depth
+            received += sock.recv_into(buffer)
+            new = received // answer - answered
+            if new:
+                answered += new
+                exp_stat_sn = first + answered & NONE
+                self._send(new, exp_stat_sn)
             now = time.perf_counter()
-        return Load(count, now - start)
+        left = (answered + self.depth) * answer - received
+        while left:
+            left -= sock.recv_into(buffer, min(left, len(buffer)))
+        return Load(answered, now - start)
 
     def close(self) -> None:
         self.initiator.close()
+
+
+_number = struct.Struct(">IIII").pack_into
+"""ITT, expected data transfer length, CmdSN, ExpStatSN (RFC 7143 section 11.3)."""
 
 
 def _digest(data: bytes | bytearray) -> bytes:
@@ -161,9 +180,9 @@ def _digest(data: bytes | bytearray) -> bytes:
     return value.to_bytes(4, "little")
 
 
-def burst(depth: int, size: int, *, write: bool, digests: bool = False) -> Run:
+def light(depth: int, size: int, *, write: bool, digests: bool = False) -> Run:
     def run(server: Server, seconds: float) -> Load:
-        client = Burst(server, depth, size, write=write, digests=digests)
+        client = Light(server, depth, size, write=write, digests=digests)
         try:
             return client.run(seconds)
         finally:

@@ -131,13 +131,12 @@ KINDS = {
     "get an attribute": "/backstores/ramdisk/{name} get attribute emulate_caw",
     "delete both": "/backstores/ramdisk delete {name}",
 }
-NOTHING = "nothing"
 
 
 def against_targetcli(program: str, count: int) -> None:
-    """What a line costs in a running shell. Both run at once, and take turns line by line: what else the
-    machine does falls on both."""
-    cost: dict[str, dict[str, list[Cost]]] = {}
+    """What a line costs in a running shell, without what tells that it is done, which is run alone just
+    before. Both run at once, and take turns line by line: what else the machine does falls on both."""
+    cost: dict[str, dict[str, list[tuple[float, float]]]] = {}
     with ExitStack() as running:
         worlds, shells = {}, {}
         for name, command in (("isadmin", COMMAND), ("targetcli", [program])):
@@ -149,12 +148,15 @@ def against_targetcli(program: str, count: int) -> None:
             shell.run("set global auto_save_on_exit=false")
             # targetcli fails at a LUN whose number one had that went with its storage object.
             shell.run(*(line.format(name="warm") for line in list(KINDS.values())[:-1]))
-            cost[name] = {kind: [] for kind in (*KINDS, NOTHING)}
+            cost[name] = {kind: [] for kind in KINDS}
         for kind, line in KINDS.items():
             for number in range(count):
                 for name, shell in shells.items():
-                    cost[name][NOTHING].append(shell.run())
-                    cost[name][kind].append(shell.run(line.format(name=f"x{number}")))
+                    # The first after the other's turn finds the processor's caches without its things.
+                    shell.run()
+                    nothing, done = shell.run(), shell.run(line.format(name=f"x{number}"))
+                    took, *used = (a - b for a, b in zip(done, nothing, strict=True))
+                    cost[name][kind].append((took, sum(used)))
             for name, world in worlds.items():
                 there = len(list((world.mount / "core").glob("rd_mcp_*/x*")))
                 assert there == (0 if kind == "delete both" else count), f"{name} {kind}: {there}"
@@ -163,20 +165,14 @@ def against_targetcli(program: str, count: int) -> None:
     print(f"A line in a running shell, {count} of each kind: milliseconds (processor, with the daemon's)")
     totals = {name: [0.0, 0.0] for name in cost}
     for kind in KINDS:
-        rows = {name: _line_of(kinds[kind], kinds[NOTHING]) for name, kinds in cost.items()}
+        rows = {
+            name: [statistics.median(column) for column in zip(*kinds[kind], strict=True)]
+            for name, kinds in cost.items()
+        }
         for name, row in rows.items():
             totals[name] = [a + b for a, b in zip(totals[name], row, strict=True)]
         _print_ratio(kind, rows)
     _print_ratio("all of them", totals)
-
-
-def _line_of(costs: list[Cost], nothing: list[Cost]) -> list[float]:
-    """Milliseconds of a line, and of processor, without those of what tells that it is done: medians."""
-    took, used = (
-        statistics.median(part(one) for one in costs) - statistics.median(part(one) for one in nothing)
-        for part in (lambda one: one[0], lambda one: one[1] + one[2])
-    )
-    return [took, used]
 
 
 def _print_ratio(kind: str, rows: dict[str, list[float]]) -> None:

@@ -55,3 +55,10 @@ def test_what_is_not_whole_ends_the_list(tmp_path: Path) -> None:
     (tmp_path / "000002.json").write_text('{"before": [')
     (tmp_path / "notes.txt").write_text("")
     assert [entry.before for entry in journal.newest(tmp_path, 9)] == [at(3)]
+
+
+def test_numbers_are_in_order_however_long(tmp_path: Path) -> None:
+    for name in ("000007.json", "999999.json", "1000000.json", ".000008.json.tmp"):
+        (tmp_path / name).write_text("")
+    journal.push(tmp_path, WHO, at(1), at(2))
+    assert [path.name for path in sorted(tmp_path.glob("*1.json"))] == ["1000001.json"]

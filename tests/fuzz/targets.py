@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import random
 import socket
@@ -291,6 +292,10 @@ class Connections(FuzzTarget):
                     pass
             except ConnectionError:
                 pass
+            except OSError as error:
+                # The target has closed it before shutdown() came.
+                if error.errno != errno.ENOTCONN:
+                    raise
         assert not self._log.seen, self._log.seen
         return 1
 

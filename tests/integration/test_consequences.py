@@ -134,6 +134,17 @@ def test_an_unused_storage_object_goes_unasked(configured: Userspace) -> None:
         assert ended(child) == 0
 
 
+def test_an_answer_is_seen_and_ended_in_a_shell_too(configured: Userspace) -> None:
+    with at_terminal(configured) as shell:
+        for answer, seen in (("no\r", "no\r\n"), ("\x04", "")):
+            shell.expect_exact("/> ")
+            shell.send("/backstores/fileio delete f1\r")
+            shell.expect_exact("Go on? [y/N] ")
+            shell.send(answer)
+            shell.expect_exact("Nothing was deleted")
+            assert shell.before == seen
+
+
 @pytest.fixture
 def session(configured: Userspace) -> Iterator[None]:
     """An initiator that is logged in."""

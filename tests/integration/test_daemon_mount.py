@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from isadmin.lio import files
 from tests.integration.sandbox import Userspace
 
 IQN = "iqn.2003-01.org.example:t1"
@@ -284,3 +285,49 @@ def test_a_listing_follows_what_comes_and_goes(tpg: Path) -> None:
         acl.mkdir()
     assert INITIATOR in names(acl.parent)
     assert {entry.name for entry in os.scandir(luns) if entry.is_dir()} == before
+
+
+def test_a_directory_tells_all_its_files_in_one_request(mount: Path) -> None:
+    directory = ramdisk(mount, 960) / "attrib"
+    one_by_one = {path.name: path.read_text().strip() for path in directory.iterdir()}
+    assert files.contents(str(directory)) == one_by_one
+    store(directory / "emulate_tas", b"0")
+    assert files.contents(str(directory)) == {**one_by_one, "emulate_tas": "0"}
+    # As in the kernel's configfs there are no others.
+    unsupported = errno.errorcode[errno.EOPNOTSUPP]
+    assert errno_of(lambda: os.getxattr(directory, "user.other")) == unsupported
+    assert errno_of(lambda: os.getxattr(directory / "block_size", "user.other")) == unsupported
+    assert files.contents(str(mount / "nothing")) is None
+
+
+def test_a_file_is_told_as_it_is_read(mount: Path, tpg: Path) -> None:
+    """The same content, or the same errno."""
+    empty = tpg / "lun" / "lun_1"
+    empty.mkdir()
+    for path in [mount / "version", *tpg.rglob("*"), *(mount / "core/rd_mcp_900/r900").rglob("*")]:
+        if path.is_symlink() or not path.is_file() or "statistics" in path.parts:
+            continue
+        told: list[bytes] = []
+
+        def tell(path: Path = path, told: list[bytes] = told) -> None:
+            told.append(os.getxattr(path, files.CONTENT))
+
+        outcome = errno_of(tell)
+        if outcome == "done":
+            assert told == [path.read_bytes()], path
+        else:
+            assert errno_of(path.read_bytes) == outcome, path
+    assert errno_of(lambda: os.getxattr(empty / "alua_tg_pt_gp", files.CONTENT)) == "ENODEV"
+    assert errno_of(lambda: os.getxattr(mount / "core/rd_mcp_900/r900/control", files.CONTENT)) == "EACCES"
+    empty.rmdir()
+
+
+def test_what_is_secret_is_as_private_as_its_file(tpg: Path) -> None:
+    (tpg / "auth/password").write_text("a-long-secret")
+    (tpg / "auth/password").chmod(0o200)
+    told = files.contents(str(tpg / "auth"))
+    assert told is not None
+    assert "password" not in told
+    assert "userid" in told
+    (tpg / "auth/password").chmod(0o644)
+    (tpg / "auth/password").write_text("NULL")

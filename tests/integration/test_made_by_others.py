@@ -240,19 +240,22 @@ def test_what_was_open_when_its_object_was_deleted_is_not_there(
         os.close(file)
 
 
-def counted(
-    call: Callable[..., Any], at: int, then: Callable[[], None]
-) -> tuple[Callable[..., Any], list[int]]:
-    """A function that does `then` before its `at`-th call; and how often it was called."""
-    calls = [0]
+def count_looks(patch: pytest.MonkeyPatch, at: int, then: Callable[[], None]) -> list[int]:
+    """How often this process opens or asks something from now on; `then` is done before the `at`-th time."""
+    looks = [0]
 
-    def counting(*arguments: Any, **keywords: Any) -> Any:
-        calls[0] += 1
-        if calls[0] == at:
-            then()
-        return call(*arguments, **keywords)
+    def counting(call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **keywords: Any) -> Any:
+            looks[0] += 1
+            if looks[0] == at:
+                then()
+            return call(*arguments, **keywords)
 
-    return counting, calls
+        return counted
+
+    patch.setattr(os, "open", counting(os.open))
+    patch.setattr(os, "getxattr", counting(os.getxattr))
+    return looks
 
 
 def test_an_object_deleted_between_listing_and_reading_is_left_out(
@@ -262,21 +265,19 @@ def test_an_object_deleted_between_listing_and_reading_is_left_out(
     lio = userspace.host.lio
     before = flatten(document.value(snapshot.dump(lio))).keys()
     with monkeypatch.context() as patch:
-        counting, calls = counted(os.open, -1, lambda: None)
-        patch.setattr(os, "open", counting)
+        looks = count_looks(patch, -1, lambda: None)
         snapshot.dump(lio)
-    for moment in itertools.count(1, max(1, calls[0] // 30)):
+    for moment in itertools.count(1, max(1, looks[0] // 30)):
         with monkeypatch.context() as patch:
 
             def delete(patch: pytest.MonkeyPatch = patch) -> None:
                 patch.undo()
                 deleter.delete()
 
-            counting, calls = counted(os.open, moment, delete)
-            patch.setattr(os, "open", counting)
+            looks = count_looks(patch, moment, delete)
             lio.forget()
             found = flatten(document.value(snapshot.dump(lio))).keys()
-        if calls[0] < moment:
+        if looks[0] < moment:
             assert found == before
             break
         # What is found was there, and what was not touched is found.

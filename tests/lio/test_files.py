@@ -46,3 +46,9 @@ def test_a_file_is_read_whole(tmp_path: Path, size: int) -> None:
     content = "".join(chr(ord("a") + number % 26) for number in range(size))
     (tmp_path / "file").write_text(f"{content}\n")
     assert files.read(str(tmp_path / "file")) == content
+
+
+def test_files_that_are_not_told_at_once(tmp_path: Path) -> None:
+    """A directory without the attribute of the userspace target, as the kernel's are."""
+    (tmp_path / "a").write_text("1\n")
+    assert files.contents(str(tmp_path)) is None

@@ -299,3 +299,37 @@ def test_a_storage_object_made_here_is_found_without_another_look(
     assert lio.find_storage_object("ramdisk", "r4") == others
     assert lio.free_hba() == 5
     assert listed == [str(core)] * 2
+
+
+def test_what_this_process_removed_is_not_listed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core, lio = tmp_path / "core", Lio(str(tmp_path))
+
+    def remove(number: int) -> None:
+        so = StorageObject(str(core / f"rd_mcp_{number}" / f"r{number}"))
+        with lio.removing(so):
+            Path(so.path).rmdir()
+            Path(so.path).parent.rmdir()
+
+    for number in range(4):
+        (core / f"rd_mcp_{number}" / f"r{number}").mkdir(parents=True)
+    assert len(lio.hbas()) == 4
+    listed = []
+    names = files.names
+
+    def counted(path: str) -> list[str]:
+        listed.append(path)
+        return names(path)
+
+    monkeypatch.setattr(files, "names", counted)
+    remove(0)
+    assert sorted(lio.hbas()) == ["rd_mcp_1", "rd_mcp_2", "rd_mcp_3"]
+    assert listed == []
+    # Somebody else removes one and makes one.
+    (core / "rd_mcp_1" / "r1").rmdir()
+    (core / "rd_mcp_1").rmdir()
+    (core / "rd_mcp_9" / "r9").mkdir(parents=True)
+    remove(2)
+    assert sorted(lio.hbas()) == ["rd_mcp_3", "rd_mcp_9"]
+    assert listed == [str(core)]

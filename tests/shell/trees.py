@@ -29,6 +29,7 @@ class FakeHost:
         self.held = False
         self.busy = False
         self.journal = savefile.with_name("undo") if savefile else Path("/dev/null/undo")
+        self.unconfirmed = self.journal.with_name("unconfirmed")
         self.allowed = True
 
     def require(self) -> None:
@@ -40,6 +41,9 @@ class FakeHost:
 
     def prepare(self) -> None:
         assert self.held
+
+    def waits_for_confirmation(self) -> bool:
+        return False
 
     @contextmanager
     def lock(self, seconds: float, waiting: Any = None) -> Iterator[None]:

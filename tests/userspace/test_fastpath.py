@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import struct
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from isadmin.userspace import limits
+from isadmin.userspace.storage.descriptor import DescriptorStorage
 from tests.initiator import Closed, Initiator
 from tests.userspace.rig import Rig
 
@@ -124,6 +129,116 @@ def test_a_long_read_is_sent_in_turns(plain: Initiator, monkeypatch: pytest.Monk
         plain.write(start // 512, data[start : start + (1 << 18)])
     reply = plain.finish(plain.send_command(ten(0x28, 0, 2048), expected_in=len(data)))
     assert reply.data == data
+
+
+LONG = {"MaxRecvDataSegmentLength": "262144"}
+QUARTER = 1 << 18
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes each call has sent straight from a file."""
+    counts: list[int] = []
+    original = DescriptorStorage.send_now
+
+    def counting(storage: DescriptorStorage, sock: socket.socket, offset: int, length: int) -> int:
+        gone = original(storage, sock, offset, length)
+        counts.append(gone)
+        return gone
+
+    monkeypatch.setattr(DescriptorStorage, "send_now", counting)
+    return counts
+
+
+def fill(initiator: Initiator) -> bytes:
+    """A mebibyte of random data at the unit's beginning."""
+    data = os.urandom(4 * QUARTER)
+    for start in range(0, len(data), QUARTER):
+        assert initiator.write(start // 512, data[start : start + QUARTER]).status == 0
+    return data
+
+
+def test_what_is_in_memory_is_sent_from_there(rig: Rig, tmp_path: Path, sent: list[int]) -> None:
+    with rig.login(rig.serve(rig.file(tmp_path / "disk", SIZE)), keys=LONG) as initiator:
+        initiator.ready()
+        data = fill(initiator)
+        lbas = [0, 512, 1024, 1536, 7, 1, 1024]
+        tags = [initiator.send_command(ten(0x28, lba, 512), expected_in=QUARTER) for lba in lbas]
+        for lba, itt in zip(lbas, tags, strict=True):
+            reply = initiator.finish(itt)
+            assert (reply.status, reply.residual) == (0, 0)
+            assert reply.data == data[lba * 512 : lba * 512 + QUARTER]
+            assert [pdu.flags for pdu in reply.pdus] == [0x81]
+        assert sum(sent) >= QUARTER
+        assert initiator.nop(b"x").data == b"x"
+
+
+def test_an_initiator_that_takes_its_time_gets_all_of_it(
+    rig: Rig, tmp_path: Path, sent: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the socket does not take at once is copied, and so is what exceeds a turn."""
+    monkeypatch.setattr(limits, "TURN", 300_000)
+    with rig.login(rig.serve(rig.file(tmp_path / "disk", SIZE)), keys=LONG) as initiator:
+        initiator.ready()
+        data = fill(initiator)
+        lbas = [number % 4 * 512 for number in range(60)]
+        tags = [initiator.send_command(ten(0x28, lba, 512), expected_in=QUARTER) for lba in lbas]
+        (connection,) = rig.target.server.connections
+        deadline = time.monotonic() + 30
+        while not connection.blocked:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for lba, itt in zip(lbas, tags, strict=True):
+            assert initiator.finish(itt).data == data[lba * 512 : lba * 512 + QUARTER]
+        assert any(0 < gone < QUARTER for gone in sent)
+
+
+def test_a_unit_with_atomic_commands_sends_copies(rig: Rig, tmp_path: Path, sent: list[int]) -> None:
+    with rig.login(rig.serve(rig.file(tmp_path / "disk", SIZE)), keys=LONG) as initiator:
+        initiator.ready()
+        data = fill(initiator)
+        compare = struct.pack(">BBQxxxBxx", 0x89, 0, 0, 1)
+        both = data[:512] + bytes(512)
+        itt = initiator.send_command(compare, data_out=both, immediate_data=both)
+        assert initiator.finish(itt, both).status == 0
+        reply = initiator.finish(initiator.send_command(ten(0x28, 0, 512), expected_in=QUARTER))
+        assert reply.data == bytes(512) + data[512:QUARTER]
+    assert not sent
+
+
+def test_what_others_cut_off_a_file_is_zeros(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it happens between the look at the page cache and the sending."""
+    with rig.login(rig.serve(rig.file(tmp_path / "disk", SIZE)), keys=LONG) as initiator:
+        initiator.ready()
+        data = fill(initiator)
+        monkeypatch.setattr(DescriptorStorage, "at_hand", lambda *_: True)
+        os.truncate(tmp_path / "disk", 4096)
+        reply = initiator.finish(initiator.send_command(ten(0x28, 0, 512), expected_in=QUARTER))
+        assert reply.data == data[:4096] + bytes(QUARTER - 4096)
+
+
+def test_a_medium_that_fails_in_the_middle_ends_one_connection(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its status is on its way already: the initiator must not take it for that of the data."""
+    tpg = rig.serve(rig.file(tmp_path / "disk", SIZE))
+    with rig.login(tpg, keys=LONG) as initiator, rig.login(tpg, name="iqn.2003-01.org.test:other") as other:
+        for one in (initiator, other):
+            one.ready()
+        fill(initiator)
+
+        def fails(*_: object) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(DescriptorStorage, "send_now", lambda *_: 4096)
+            patched.setattr(DescriptorStorage, "read_into", fails)
+            initiator.send_command(ten(0x28, 0, 512), expected_in=QUARTER)
+            with pytest.raises(Closed):
+                initiator.receive()
+        assert other.read(0, 8).status == 0
 
 
 def test_two_initiators_with_turns_each_get_their_own(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

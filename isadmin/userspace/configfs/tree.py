@@ -198,6 +198,21 @@ class Tree:
             fail(errno.EACCES, path)
         return file.show(self._context, node.item).encode(*TEXT)[:PAGE_SIZE]
 
+    def contents(self, path: str) -> dict[str, bytes]:
+        """Every file of a directory that can be read, with its whole content. Raises what the first one does
+        that has none."""
+        place = self._find(path)
+        if place.name:
+            fail(errno.ENOTDIR, path)
+        found = {}
+        for name, file in place.group.files.items():
+            mode = file.mode
+            if place.node.touched:
+                mode = self._stat(place._replace(name=name, file=file)).mode
+            if file.show is not None and mode & 0o444:
+                found[name] = file.show(self._context, place.node.item).encode(*TEXT)[:PAGE_SIZE]
+        return found
+
     # Changing
 
     def write(self, path: str, data: bytes) -> int:

@@ -15,7 +15,7 @@ from isadmin.userspace.scsi.command import Command
 
 
 class Gate:
-    __slots__ = ("_changed", "alone", "running", "waiting")
+    __slots__ = ("_changed", "alone", "running", "used", "waiting")
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self._changed = changed
@@ -23,6 +23,9 @@ class Gate:
         self.running = 0
         self.alone = False
         """The one that runs is exclusive."""
+        self.used = False
+        """There has been an exclusive one: of a unit that has such commands, what is read is copied at once,
+        so that nothing shows in it of what they write later."""
         self.waiting: deque[Command] = deque()
 
     def __len__(self) -> int:
@@ -64,7 +67,7 @@ class Gate:
     def _start(self, command: Command) -> None:
         self.running += 1
         if command.exclusive:
-            self.alone = True
+            self.alone = self.used = True
             self._changed()
 
     def _next(self, was_busy: bool) -> list[Command]:

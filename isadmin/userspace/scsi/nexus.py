@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from isadmin.userspace.engine import Counters
 from isadmin.userspace.model import Lun
 from isadmin.userspace.scsi.sense import Asc
+from isadmin.userspace.storage.base import Storage
 
 if TYPE_CHECKING:
     from isadmin.userspace.scsi.copy import Result
@@ -24,10 +25,15 @@ RESETS = (Asc.POWER_ON_RESET, Asc.BUS_DEVICE_RESET, Asc.NEXUS_LOSS)
 """Unit attentions that make all that was queued before them meaningless (SAM-5 5.14)."""
 
 Plain: TypeAlias = tuple[
-    int, int, int, Callable[[int, memoryview], int], Callable[[int, memoryview], bool] | None
+    int,
+    int,
+    int,
+    Callable[[int, memoryview], int],
+    Callable[[int, memoryview], bool] | None,
+    Storage | None,
 ]
 """What the fast path needs of a unit: block_shift, blocks, max_blocks; the storage's read_into_now, and its
-write_now unless writes are refused."""
+write_now unless writes are refused; the storage itself where data may be sent from it without a copy."""
 
 OFFLINE = 14
 
@@ -105,6 +111,7 @@ class LunPath:
                 unit.max_blocks,
                 storage.read_into_now,
                 None if self.read_only else storage.write_now,
+                None if unit.gate.used else storage,
             )
 
     def attend(self, asc: Asc) -> None:

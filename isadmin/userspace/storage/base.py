@@ -8,6 +8,7 @@ which reports the error. Every error is an OSError; scsi/medium.py says which se
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -68,6 +69,16 @@ class Storage(Protocol):
 
     def read_into_now(self, offset: int, buffer: bytearray | memoryview) -> int:
         """Fill the whole buffer and return its length, or return -1."""
+        ...
+
+    def at_hand(self, offset: int, length: int) -> bool:
+        """Whether send_now() has these bytes to send without waiting for a disk."""
+        ...
+
+    def send_now(self, sock: socket.socket, offset: int, length: int) -> int:
+        """Send from the medium to a socket that does not block, without a copy in between. How many bytes are
+        gone: fewer than `length`, or none, when the socket takes no more or the storage has no such way.
+        OSError is the socket's."""
         ...
 
     def write(self, offset: int, data: Buffer, *, sync: bool = False) -> None:

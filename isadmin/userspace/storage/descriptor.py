@@ -2,8 +2,11 @@
 
 Data outside the page cache must not stall the event loop, so the `_now` forms ask the kernel not to wait
 (RWF_NOWAIT). Files on tmpfs have nothing to wait for and need no such flag; on a filesystem that supports
-neither reading nor writing that way, the `_now` forms decline. Files and devices are never mapped: a
-truncated file or a bad sector under a mapping is SIGBUS, the end of every session of the daemon.
+neither reading nor writing that way, the `_now` forms decline. No byte of a file or device is touched through
+a mapping: a truncated file or a bad sector under one is SIGBUS, the end of every session of the daemon.
+
+What is sent without a copy (sendfile) is the page cache's own pages: a write to them which comes before the
+initiator has taken the data in shows in it, as in any READ that has not ended when a WRITE begins.
 """
 
 from __future__ import annotations
@@ -11,16 +14,19 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
 from isadmin.userspace.storage.base import Buffer, Facts
+from isadmin.userspace.storage.pagecache import PageCache
 
 FALLOC_FL_KEEP_SIZE = 1
 FALLOC_FL_PUNCH_HOLE = 2
 FALLOC_FL_ZERO_RANGE = 16
 ZEROS = bytes(1 << 20)
 UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTTY})
+_OF_SOCKETS = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH})
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _fallocate = getattr(_libc, "fallocate64", None) or _libc.fallocate
@@ -68,6 +74,7 @@ class DescriptorStorage:
     """Reads and writes of an open descriptor; the size and the ways to free space are the subclass's."""
 
     __slots__ = (
+        "_cache",
         "_size",
         "discard_zeroes",
         "facts",
@@ -93,6 +100,7 @@ class DescriptorStorage:
         self.write_through = not facts.write_cache
         self.read_flag = nowait_flag(fd)
         self.write_flag = self.read_flag
+        self._cache = PageCache(fd)
 
     @property
     def size(self) -> int:
@@ -139,6 +147,19 @@ class DescriptorStorage:
             return -1
         return len(buffer)
 
+    def at_hand(self, offset: int, length: int) -> bool:
+        return self.read_flag == 0 or self._cache.has(offset, length)
+
+    def send_now(self, sock: socket.socket, offset: int, length: int) -> int:
+        try:
+            return os.sendfile(sock.fileno(), self.fd, offset, length)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if error.errno in _OF_SOCKETS:
+                raise
+            return 0
+
     def write(self, offset: int, data: Buffer, *, sync: bool = False) -> None:
         view = memoryview(data)
         while view:
@@ -181,6 +202,7 @@ class DescriptorStorage:
         return True, self.size
 
     def close(self) -> None:
+        self._cache.close()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import mmap
+import socket
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -89,6 +90,15 @@ class RamStorage(_Memory):
 
     discard = zero
 
+    def at_hand(self, offset: int, length: int) -> bool:
+        return True
+
+    def send_now(self, sock: socket.socket, offset: int, length: int) -> int:
+        try:
+            return sock.send(self._view[offset : offset + length])
+        except BlockingIOError:
+            return 0
+
     def _clear(self, start: int, end: int) -> None:
         self.memory[start:end] = bytes(end - start)
 
@@ -113,6 +123,12 @@ class NullStorage(_Memory):
     def read_into_now(self, offset: int, buffer: bytearray | memoryview) -> int:
         self.read_into(offset, buffer)
         return len(buffer)
+
+    def at_hand(self, offset: int, length: int) -> bool:
+        return False
+
+    def send_now(self, sock: socket.socket, offset: int, length: int) -> int:
+        return 0
 
     def write(self, offset: int, data: Buffer, *, sync: bool = False) -> None:
         pass

@@ -284,3 +284,20 @@ def test_a_mapped_luns_link(box: Box) -> None:
     mapped = box.mapped(box.lun(FILE))
     assert box.tree.readlink(f"{mapped}/link") == f"../../../../../../../target/{TPG}/lun/lun_0"
     assert box.tree.stat(ACL).nlink == 7
+
+
+def test_all_files_of_a_directory_at_once(box: Box) -> None:
+    path = box.ramdisk()
+    for directory in (f"{path}/attrib", f"{path}/alua/default_tg_pt_gp", f"{path}/wwn"):
+        files = [f"{directory}/{name}" for name, kind in box.tree.entries(directory) if kind == stat.S_IFREG]
+        readable = [file for file in files if box.tree.stat(file).mode & 0o444]
+        told = box.tree.contents(directory)
+        assert {f"{directory}/{name}": text for name, text in told.items()} == {
+            file: box.tree.read(file) for file in readable
+        }
+    box.tree.chmod(f"{path}/attrib/emulate_tas", 0)
+    assert "emulate_tas" not in box.tree.contents(f"{path}/attrib")
+    with fails(errno.ENOTDIR):
+        box.tree.contents(f"{path}/info")
+    with fails(errno.ENOENT):
+        box.tree.contents(f"{path}/nothing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,6 +135,32 @@ def test_data_in_the_page_cache_is_read_at_once(storage: FileStorage) -> None:
     place = bytearray(4096)
     assert storage.read_into_now(4096, memoryview(place)) == 4096
     assert place == b"y" * 4096
+
+
+def test_what_is_sent_comes_from_the_file(storage: FileStorage) -> None:
+    data = os.urandom(MIB)
+    storage.write(0, data)
+    assert storage.at_hand(0, MIB)
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        at = MIB // 2
+        gone = storage.send_now(here, at, MIB // 2)
+        assert 0 < gone < MIB // 2
+        assert storage.send_now(here, at + gone, MIB // 2 - gone) == 0, "the socket takes no more"
+        assert there.recv(gone, socket.MSG_WAITALL) == data[at : at + gone]
+
+
+def test_what_cannot_be_sent_from_the_file_is_left(storage: FileStorage) -> None:
+    storage.write(0, b"x" * 4096)
+    here, there = socket.socketpair()
+    with here, there:
+        assert not storage.at_hand(0, 8192), "there are no pages beyond the end of the file"
+        assert storage.send_now(here, 0, 8192) == 4096
+        assert storage.send_now(here, 4096, 4096) == 0
+        there.close()
+        with pytest.raises(BrokenPipeError):
+            storage.send_now(here, 0, 4096)
 
 
 def test_reading_at_once_declines_where_the_kernel_would_wait(

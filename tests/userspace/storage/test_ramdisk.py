@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 
 import pytest
 from hypothesis import given, settings
@@ -83,3 +84,25 @@ def test_any_sequence_is_like_plain_memory(steps: list[tuple[bool, int, int]]) -
         memory[offset : offset + length] = data
     assert storage.read(0, SIZE) == memory
     storage.close()
+
+
+def test_a_ramdisk_sends_from_its_memory() -> None:
+    storage = RamStorage(SIZE)
+    storage.write(4096, b"m" * 4096)
+    assert storage.at_hand(0, SIZE)
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        assert storage.send_now(here, 4000, 200) == 200
+        assert there.recv(4096) == bytes(96) + b"m" * 104
+        while storage.send_now(here, 0, SIZE):
+            pass
+        there.close()
+        with pytest.raises(BrokenPipeError):
+            storage.send_now(here, 0, 200)
+    storage.close()
+
+
+def test_nothing_has_nothing_to_send() -> None:
+    storage = NullStorage(SIZE)
+    assert not storage.at_hand(0, SIZE)
