@@ -129,7 +129,7 @@ class ObjectNode(LioNode):
         def causes() -> Causes:
             return {
                 errno.EINVAL: self.why_refused(entry) or (f"'{value}' is not accepted", legal),
-                errno.ENOSYS: (f"'{value}' is not implemented", legal),
+                errno.ENOSYS: (f"'{value}' asks for what this one cannot do", ""),
                 errno.ENXIO: ("it cannot be changed while the storage object is in use", ""),
                 errno.EEXIST: ("pi_prot_type has to be set first", ""),
             }
