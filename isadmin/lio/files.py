@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from isadmin.lio.told import Directory, Look
 
 
 class Pretended:
@@ -60,8 +66,7 @@ class Memory:
 
 
 CONTENT = "user.isadmin.content"
-"""What the userspace target calls the content of a file, and of all files of a directory (its
-configfs/fuse.py)."""
+"""What the userspace target calls the content of a file (its configfs/fuse.py)."""
 _UNTOLD = (errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSYS)
 _KERNELS = ("/sys/", "/proc/")
 """Where nothing is told so, and reading is quick."""
@@ -71,6 +76,31 @@ _PAGE = 4096
 remembered: Memory | None = None
 """While a command's changes are watched (see touched.py), which looks at what the command has just read."""
 
+_looking: ContextVar[Look | None] = ContextVar("looking", default=None)
+"""While this thread looks at everything (see looking)."""
+
+
+@contextmanager
+def looking(path: str) -> Iterator[None]:
+    """For a look at everything below a path, which this thread does not change meanwhile: what the userspace
+    target tells of whole directories is asked for once, and forgotten after it."""
+    if is_kernels(path):
+        yield
+        return
+    from isadmin.lio.told import Look
+
+    before = _looking.set(Look())
+    try:
+        yield
+    finally:
+        _looking.reset(before)
+
+
+def _seen(directory: str) -> Directory | None:
+    """A directory as this look at everything finds it; None where it is to be read."""
+    look = _looking.get()
+    return None if look is None or is_kernels(directory) else look.at(directory)
+
 
 def read(path: str) -> str:
     """The whole content, without blanks around it (rtslib's habit: saved files compare equal).
@@ -79,11 +109,21 @@ def read(path: str) -> str:
     """
     if pretended is not None and (text := pretended.text(path)) is not None:
         return text
-    content = None if path.startswith(_KERNELS) else _told(path)
+    if _looking.get() is not None:
+        directory, _, name = path.rpartition("/")
+        seen = _seen(directory)
+        if seen is not None and name in seen.texts:
+            return seen.texts[name]
+    content = None if is_kernels(path) else _told(path)
     text = (_read(path) if content is None else content).decode("utf-8", "surrogateescape").strip()
     if remembered is not None:
         remembered.texts[path] = text
     return text
+
+
+def is_kernels(path: str) -> bool:
+    """Whether a path is one of the kernel's own, where nothing is told in one request, nor need be."""
+    return path.startswith(_KERNELS)
 
 
 def _told(path: str) -> bytes | None:
@@ -124,18 +164,20 @@ def read_or(path: str, default: str) -> str:
 def contents(directory: str) -> dict[str, str] | None:
     """What each file of a directory that can be read says, as `read` does; None where they have to be read
     one by one, as in the kernel's configfs."""
-    if pretended is not None:
+    if pretended is not None or is_kernels(directory):
         return None
-    try:
-        told = os.getxattr(directory, CONTENT)
-    except OSError:
+    found = _directory(directory) if _looking.get() is None else _seen(directory)
+    if found is None or not found.whole:
         return None
-    import json
-
-    found = {name: text.strip() for name, text in json.loads(told).items()}
     if remembered is not None:
-        remembered.texts |= {f"{directory}/{name}": text for name, text in found.items()}
-    return found
+        remembered.texts |= {f"{directory}/{name}": text for name, text in found.texts.items()}
+    return found.texts
+
+
+def _directory(path: str) -> Directory | None:
+    from isadmin.lio import told
+
+    return told.directory(path)
 
 
 def write(path: str, text: str) -> None:
@@ -182,8 +224,25 @@ def gone(error: OSError) -> bool:
 
 def names(path: str) -> list[str]:
     """The entries of a directory, [] if it is not there."""
+    found = _seen(path)
+    if found is not None:
+        return list(found.order)
     try:
         return os.listdir(path)
+    except OSError as error:
+        if gone(error):
+            return []
+        raise
+
+
+def directories(path: str) -> list[str]:
+    """The directories in a directory, [] if it is not there."""
+    found = _seen(path)
+    if found is not None:
+        return found.directories
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
     except OSError as error:
         if gone(error):
             return []
@@ -227,6 +286,9 @@ def _named_link(directory: str) -> tuple[str, str] | None:
 
 
 def _found_link(directory: str) -> tuple[str, str]:
+    found = _seen(directory)
+    if found is not None:
+        return next(iter(found.links.items()), ("", ""))
     with os.scandir(directory) as entries:
         name = next((entry.name for entry in entries if entry.is_symlink()), "")
     return name, os.readlink(f"{directory}/{name}") if name else ""

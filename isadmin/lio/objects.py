@@ -58,7 +58,7 @@ class Lio:
         seen = (state.st_nlink, state.st_mtime_ns, state.st_ctime_ns)
         if seen != self._seen:
             listed = [name for name in files.names(core) if name.rpartition("_")[0] in PLUGINS]
-            self._hbas = {hba: self._hbas.get(hba) or self._devices(hba) for hba in listed}
+            self._hbas = {hba: self._hbas.get(hba) or files.directories(f"{core}/{hba}") for hba in listed}
             self._seen = seen
         return self._hbas
 
@@ -83,15 +83,6 @@ class Lio:
         if is_known and now[0] == self._seen[0] - 1:
             self._hbas.pop(hba, None)
             self._seen = now
-
-    def _devices(self, hba: str) -> list[str]:
-        try:
-            with os.scandir(f"{self.path}/core/{hba}") as entries:
-                return [e.name for e in entries if e.is_dir()]
-        except OSError as error:
-            if files.gone(error):
-                return []
-            raise
 
     def free_number(self, directory: str) -> int:
         """The lowest number n for which a directory has no lun_<n> (core/: no backstore's directory). What it
@@ -133,7 +124,8 @@ class Lio:
         objects are is read once, and forgotten after it."""
         self._links, self._listed = {}, False
         try:
-            yield
+            with files.looking(self.path):
+                yield
         finally:
             self._links = None
 
@@ -221,15 +213,8 @@ class Lio:
 
     def targets(self, fabric: fabrics.Fabric) -> list[Target]:
         """The targets of a fabric, none if the fabric is not loaded."""
-        path = f"{self.path}/{fabric.dirname}"
-        try:
-            with os.scandir(path) as entries:
-                wwns = [e.name for e in entries if e.name not in NOT_TARGETS and e.is_dir()]
-        except OSError as error:
-            if files.gone(error):
-                return []
-            raise
-        return [Target(self, fabric, fabric.wwn(name)) for name in wwns]
+        found = files.directories(f"{self.path}/{fabric.dirname}")
+        return [Target(self, fabric, fabric.wwn(name)) for name in found if name not in NOT_TARGETS]
 
 
 @cache

@@ -38,15 +38,16 @@ CHAP_FILES = {name: "_".join(reversed(name.split("_"))) if "_" in name else name
 
 def dump(lio: Lio) -> Document:
     """The running configuration. Raises OSError if the target goes away meanwhile."""
-    return {
-        "storage_objects": _each(_whole_storage_object, lio.storage_objects()),
-        "targets": [found for fabric in FABRICS for found in _each(_whole_target, lio.targets(fabric))],
-        "fabric_modules": [
-            fabric_module(lio, fabric)
-            for fabric in FABRICS
-            if fabric.has("discovery_auth") and demands_discovery(lio, fabric)
-        ],
-    }
+    with files.looking(lio.path):
+        return {
+            "storage_objects": _each(_whole_storage_object, lio.storage_objects()),
+            "targets": [found for fabric in FABRICS for found in _each(_whole_target, lio.targets(fabric))],
+            "fabric_modules": [
+                fabric_module(lio, fabric)
+                for fabric in FABRICS
+                if fabric.has("discovery_auth") and demands_discovery(lio, fabric)
+            ],
+        }
 
 
 def _each(reading: Callable[[Any], Document], objects: Iterable[_Object]) -> list[Document]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from isadmin.lio import files
+from isadmin.lio import files, told
+from isadmin.lio.told import Directory, Look
 from tests.integration.sandbox import Userspace
 
 IQN = "iqn.2003-01.org.example:t1"
@@ -322,12 +323,71 @@ def test_a_file_is_told_as_it_is_read(mount: Path, tpg: Path) -> None:
     empty.rmdir()
 
 
+def test_directories_are_told_with_their_neighbours(mount: Path, tpg: Path) -> None:
+    """All of them as they are, for a fraction of the requests; what is not there is told to be empty."""
+    made = []
+    for number in range(40):
+        made.append(tpg / "lun" / f"lun_{100 + number}")
+        made[-1].mkdir()
+        (made[-1] / "link").symlink_to(mount / "core/rd_mcp_900/r900")
+    look = Look()
+    parts = {"statistics", "fabric_statistics"}
+    paths = [path for path in sorted((mount, *mount.rglob("*"))) if not parts & set(path.parts)]
+    for path in paths:
+        if path.is_symlink() or not path.is_dir():
+            continue
+        found = look.at(str(path))
+        assert found is not None
+        entries = {entry.name: entry for entry in path.iterdir()}
+        assert list(found.order) == list(entries)
+        links = {name: str(entry.readlink()) for name, entry in entries.items() if entry.is_symlink()}
+        assert found.links == links
+        plain = [name for name, entry in entries.items() if name not in links and entry.is_file()]
+        assert set(found.directories) == entries.keys() - links.keys() - set(plain)
+        for name in plain:
+            if name in found.texts:
+                assert found.texts[name] == entries[name].read_text().strip()
+            else:
+                assert errno_of(entries[name].read_bytes) != "done"
+    assert look.at(f"{tpg}/lun/lun_99") == look.at(f"{tpg}/nothing") == Directory({})
+    for lun in made:
+        (lun / "link").unlink()
+        lun.rmdir()
+
+
+def test_neighbours_are_asked_for_at_once(mount: Path, tpg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [tpg / "lun" / f"lun_{100 + number}" for number in range(64)]
+    for lun in made:
+        lun.mkdir()
+    asked = []
+    ask = told._content
+
+    def count(path: str, name: bytes, room: int) -> bytes | None:
+        asked.append((path, name))
+        return ask(path, name, room)
+
+    monkeypatch.setattr(told, "_content", count)
+    look = Look()
+    for lun in made:
+        found = look.at(str(lun))
+        assert found is not None
+        assert "alua_tg_pt_gp" in found.order
+        assert not found.whole
+    # The first by itself, then the list, then all of them in blocks.
+    assert len(asked) <= 3 + len(made) / told.AT_ONCE + 1
+    for lun in made:
+        lun.rmdir()
+    # What it knew it still says; what is new is asked for.
+    assert look.at(str(made[0])) is not None
+    assert Look().at(str(made[0])) is None
+
+
 def test_what_is_secret_is_as_private_as_its_file(tpg: Path) -> None:
     (tpg / "auth/password").write_text("a-long-secret")
     (tpg / "auth/password").chmod(0o200)
-    told = files.contents(str(tpg / "auth"))
-    assert told is not None
-    assert "password" not in told
-    assert "userid" in told
+    said = files.contents(str(tpg / "auth"))
+    assert said is not None
+    assert "password" not in said
+    assert "userid" in said
     (tpg / "auth/password").chmod(0o644)
     (tpg / "auth/password").write_text("NULL")

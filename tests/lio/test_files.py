@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from isadmin.lio import files
+from isadmin.lio.told import Directory
 
 
 @pytest.mark.parametrize("name", ["emulate_tpu", "emulate_tpws"])
@@ -52,3 +54,19 @@ def test_files_that_are_not_told_at_once(tmp_path: Path) -> None:
     """A directory without the attribute of the userspace target, as the kernel's are."""
     (tmp_path / "a").write_text("1\n")
     assert files.contents(str(tmp_path)) is None
+
+
+def test_what_one_thread_looks_at_another_reads(tmp_path: Path) -> None:
+    """A look at everything keeps what it has seen; what others do meanwhile must not see that."""
+    seen: list[object] = []
+    with files.looking(str(tmp_path)):
+        thread = Thread(target=lambda: seen.append(files._seen(str(tmp_path))))
+        look = files._looking.get()
+        assert look is not None
+        look._keep(str(tmp_path), Directory({"a": 0}, {"a": "old"}))
+        (tmp_path / "a").write_text("new")
+        thread.start()
+        thread.join()
+        assert files.read(str(tmp_path / "a")) == "old"
+        assert seen == [None]
+    assert files.read(str(tmp_path / "a")) == "new"

@@ -15,7 +15,7 @@ import errno
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from isadmin.userspace.configfs.context import Context, default_release
 from isadmin.userspace.configfs.core import ROOT
@@ -24,6 +24,11 @@ from isadmin.userspace.configfs.values import PAGE_SIZE, TEXT, fail
 from isadmin.userspace.engine import Engine
 from isadmin.userspace.model import Root
 
+Told: TypeAlias = "str | int | list[str] | dict[str, Told] | None"
+"""What Tree.told says of an entry."""
+
+MOST_TOLD = 128
+"""Directories that are told at once."""
 NAME_MAX = 255
 S_IFDIR = 0o040000
 S_IFREG = 0o100000
@@ -70,6 +75,11 @@ class _Place(NamedTuple):
     def key(self) -> str:
         """The path within the node."""
         return "/".join(part for part in (self.group.path, self.name) if part)
+
+
+def _page(text: str) -> bytes:
+    """As much of a file's content as configfs shows."""
+    return text.encode(*TEXT)[:PAGE_SIZE]
 
 
 class Tree:
@@ -196,22 +206,59 @@ class Tree:
         file, node = self._file(path)
         if file.show is None:
             fail(errno.EACCES, path)
-        return file.show(self._context, node.item).encode(*TEXT)[:PAGE_SIZE]
+        return _page(file.show(self._context, node.item))
 
-    def contents(self, path: str) -> dict[str, bytes]:
-        """Every file of a directory that can be read, with its whole content. Raises what the first one does
-        that has none."""
+    def told(self, path: str) -> dict[str, Told]:
+        """All that is in a directory, as listed: a file's content, the errno of one that has none now, None
+        of one that cannot be read; a link's target in a list; {} of a directory."""
+        place = self._directory(path)
+        return {name: self._told(place, path, name, kind) for name, kind in self.entries(path)}
+
+    def told_below(self, path: str, entries: slice) -> dict[str, Told]:
+        """The same of some of its entries, and of what was made in them, at any depth. ERANGE when that is
+        more than MOST_TOLD directories: it would hold up the data path."""
+        return self._below(path, entries, [MOST_TOLD])
+
+    def _below(self, path: str, entries: slice, room: list[int]) -> dict[str, Told]:
+        place = self._directory(path)
+        made_in = place.node.made
+        made = made_in.get(place.group.path, {})
+        found: dict[str, Told] = {}
+        for name, kind in self.entries(path)[entries]:
+            child = made.get(name)
+            crowd = made_in.get(f"{place.group.path}/{name}".lstrip("/"), {})
+            if kind == S_IFDIR and (child or crowd):
+                room[0] -= 1
+                if room[0] < max(map(len, child.made.values() if child else (crowd,)), default=0):
+                    fail(errno.ERANGE, path)
+                found[name] = self._below(f"{path}/{name}".lstrip("/"), slice(None), room)
+            else:
+                found[name] = self._told(place, path, name, kind)
+        return found
+
+    def _directory(self, path: str) -> _Place:
         place = self._find(path)
         if place.name:
             fail(errno.ENOTDIR, path)
-        found = {}
-        for name, file in place.group.files.items():
-            mode = file.mode
-            if place.node.touched:
-                mode = self._stat(place._replace(name=name, file=file)).mode
-            if file.show is not None and mode & 0o444:
-                found[name] = file.show(self._context, place.node.item).encode(*TEXT)[:PAGE_SIZE]
-        return found
+        return place
+
+    def _told(self, place: _Place, path: str, name: str, kind: int) -> Told:
+        if kind == S_IFDIR:
+            return {}
+        if kind == S_IFLNK:
+            return [self.readlink(f"{path}/{name}")]
+        return self._content(place, name, place.group.files[name])
+
+    def _content(self, place: _Place, name: str, file: File) -> str | int | None:
+        node = place.node
+        mode = self._stat(place._replace(name=name, file=file)).mode if node.touched else file.mode
+        if file.show is None or not mode & 0o444:
+            return None
+        try:
+            text = file.show(self._context, node.item)
+        except OSError as error:
+            return error.errno or errno.EIO
+        return text if len(text) < PAGE_SIZE // 4 else _page(text).decode(*TEXT)
 
     # Changing
 

@@ -7,6 +7,7 @@ import stat
 
 import pytest
 
+from isadmin.userspace.configfs.tree import MOST_TOLD, Told, Tree
 from tests.userspace.configfs.building import ACL, FILE, TPG, Box, fails
 
 
@@ -286,18 +287,82 @@ def test_a_mapped_luns_link(box: Box) -> None:
     assert box.tree.stat(ACL).nlink == 7
 
 
-def test_all_files_of_a_directory_at_once(box: Box) -> None:
-    path = box.ramdisk()
-    for directory in (f"{path}/attrib", f"{path}/alua/default_tg_pt_gp", f"{path}/wwn"):
-        files = [f"{directory}/{name}" for name, kind in box.tree.entries(directory) if kind == stat.S_IFREG]
-        readable = [file for file in files if box.tree.stat(file).mode & 0o444]
-        told = box.tree.contents(directory)
-        assert {f"{directory}/{name}": text for name, text in told.items()} == {
-            file: box.tree.read(file) for file in readable
-        }
-    box.tree.chmod(f"{path}/attrib/emulate_tas", 0)
-    assert "emulate_tas" not in box.tree.contents(f"{path}/attrib")
+def told_one_by_one(tree: Tree, directory: str) -> dict[str, Told]:
+    """What `told` says, by other calls."""
+    found: dict[str, Told] = {}
+    for name, kind in tree.entries(directory):
+        path = f"{directory}/{name}" if directory else name
+        if kind == stat.S_IFDIR:
+            found[name] = {}
+        elif kind == stat.S_IFLNK:
+            found[name] = [tree.readlink(path)]
+        elif not tree.stat(path).mode & 0o444:
+            found[name] = None
+        else:
+            try:
+                found[name] = tree.read(path).decode()
+            except OSError as error:
+                found[name] = error.errno
+    return found
+
+
+def exported(box: Box) -> None:
+    """Storage objects, a target, LUNs, one of them without a link, and mappings."""
+    box.fileio()
+    box.ramdisk()
+    box.tpg()
+    box.mapped(box.lun(FILE))
+    box.tree.mkdir(f"{TPG}/lun/lun_7")
+
+
+def test_a_directory_told_at_once(box: Box) -> None:
+    exported(box)
+    directories = [""]
+    for directory in directories:
+        told = box.tree.told(directory)
+        assert list(told.items()) == list(told_one_by_one(box.tree, directory).items())
+        directories += [f"{directory}/{name}".lstrip("/") for name, what in told.items() if what == {}]
+    assert len(directories) > 50
+    assert box.tree.told(f"{TPG}/lun/lun_7")["alua_tg_pt_gp"] == errno.ENODEV
+    assert box.tree.told(FILE)["control"] is None
+    box.tree.chmod(f"{FILE}/attrib/emulate_tas", 0)
+    assert box.tree.told(f"{FILE}/attrib")["emulate_tas"] is None
     with fails(errno.ENOTDIR):
-        box.tree.contents(f"{path}/info")
+        box.tree.told(f"{FILE}/info")
     with fails(errno.ENOENT):
-        box.tree.contents(f"{path}/nothing")
+        box.tree.told(f"{FILE}/nothing")
+
+
+def test_some_directories_with_what_was_made_in_them(box: Box) -> None:
+    exported(box)
+
+    def check(directory: str, told: dict[str, Told]) -> int:
+        """How many directories are told."""
+        flat = {name: {} if isinstance(what, dict) else what for name, what in told.items()}
+        everything = told_one_by_one(box.tree, directory)
+        assert flat == {name: everything[name] for name in flat}
+        below = [(f"{directory}/{name}".lstrip("/"), what) for name, what in told.items()]
+        return 1 + sum(check(path, what) for path, what in below if what and isinstance(what, dict))
+
+    whole = box.tree.told_below("", slice(0, 99))
+    assert list(whole) == box.tree.listdir("")
+    assert check("", whole) > 10
+    # What LIO makes with an object is not told with it, unless something was made there.
+    object_below = box.tree.told_below(FILE.rpartition("/")[0], slice(0, 99))["f1"]
+    assert isinstance(object_below, dict)
+    assert object_below["attrib"] == {}
+    assert "default_tg_pt_gp" in str(object_below["alua"])
+    luns = box.tree.listdir(f"{TPG}/lun")
+    for part in (slice(0, 1), slice(1, 2), slice(1, 9), slice(5, 9)):
+        assert list(box.tree.told_below(f"{TPG}/lun", part)) == luns[part]
+
+
+def test_what_is_told_at_once_is_bounded(box: Box) -> None:
+    box.fileio()
+    box.tpg()
+    for number in range(MOST_TOLD + 1):
+        box.tree.mkdir(f"{TPG}/lun/lun_{number}")
+    assert len(box.tree.told_below(f"{TPG}/lun", slice(0, MOST_TOLD))) == MOST_TOLD
+    for path, part in ((f"{TPG}/lun", slice(0, MOST_TOLD + 1)), (TPG, slice(0, 9)), ("", slice(0, 9))):
+        with fails(errno.ERANGE):
+            box.tree.told_below(path, part)
