@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from isadmin.lio.told import Directory, Look
 
 
@@ -69,7 +70,12 @@ CONTENT = "user.isadmin.content"
 """What the userspace target calls the content of a file (its configfs/fuse.py)."""
 _UNTOLD = (errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSYS)
 _KERNELS = ("/sys/", "/proc/")
-"""Where nothing is told so, and reading is quick."""
+"""Where nothing is told so, and reading is quick: all of it but configfs, which may be the userspace target's
+(`userspace exec`)."""
+_CONFIGFS = "/sys/kernel/config/"
+_is_silent = False
+"""configfs was asked once, and is the kernel's."""
+_MANY = 16
 _PAGE = 4096
 """Bytes of a file of configfs at the most, on most machines: room for more costs time at every read."""
 
@@ -82,9 +88,9 @@ _looking: ContextVar[Look | None] = ContextVar("looking", default=None)
 
 @contextmanager
 def looking(path: str) -> Iterator[None]:
-    """For a look at everything below a path, which this thread does not change meanwhile: what the userspace
-    target tells of whole directories is asked for once, and forgotten after it."""
-    if is_kernels(path):
+    """For a look at everything of the target at a path, which this thread does not change meanwhile: what the
+    userspace target tells of whole directories is asked for once, and forgotten after it."""
+    if _is_small(path) or not _tells(path):
         yield
         return
     from isadmin.lio.told import Look
@@ -99,7 +105,7 @@ def looking(path: str) -> Iterator[None]:
 def _seen(directory: str) -> Directory | None:
     """A directory as this look at everything finds it; None where it is to be read."""
     look = _looking.get()
-    return None if look is None or is_kernels(directory) else look.at(directory)
+    return None if look is None or _silent(directory) else look.at(directory)
 
 
 def read(path: str) -> str:
@@ -114,26 +120,46 @@ def read(path: str) -> str:
         seen = _seen(directory)
         if seen is not None and name in seen.texts:
             return seen.texts[name]
-    content = None if is_kernels(path) else _told(path)
+    content = None if _silent(path) else _told_of(path)
     text = (_read(path) if content is None else content).decode("utf-8", "surrogateescape").strip()
     if remembered is not None:
         remembered.texts[path] = text
     return text
 
 
-def is_kernels(path: str) -> bool:
-    """Whether a path is one of the kernel's own, where nothing is told in one request, nor need be."""
-    return path.startswith(_KERNELS)
+def _silent(path: str) -> bool:
+    """Whether nothing is told of a path in one request, as far as is known."""
+    return path.startswith(_KERNELS) and (_is_silent or not path.startswith(_CONFIGFS))
 
 
-def _told(path: str) -> bytes | None:
-    """A file's content in one request; None where the target does not tell. Raises OSError."""
+def _is_small(path: str) -> bool:
+    """Whether a target has so few backstores that to read what there is takes no longer than to load what
+    asks for it."""
+    try:
+        return os.stat(f"{path}/core").st_nlink < _MANY
+    except OSError:
+        return True
+
+
+def _tells(path: str) -> bool:
+    """Whether anything is told of what is below a path."""
+    try:
+        return not _silent(path) and _told_of(path) is not None
+    except OSError:
+        return False
+
+
+def _told_of(path: str) -> bytes | None:
+    """A file's content, or a directory's, in one request; None where the target does not tell. Raises
+    OSError."""
+    global _is_silent
     try:
         return os.getxattr(path, CONTENT)
     except OSError as error:
-        if error.errno in _UNTOLD:
-            return None
-        raise
+        if error.errno not in _UNTOLD:
+            raise
+        _is_silent = _is_silent or path.startswith(_CONFIGFS)
+        return None
 
 
 def _read(path: str) -> bytes:
@@ -164,7 +190,7 @@ def read_or(path: str, default: str) -> str:
 def contents(directory: str) -> dict[str, str] | None:
     """What each file of a directory that can be read says, as `read` does; None where they have to be read
     one by one, as in the kernel's configfs."""
-    if pretended is not None or is_kernels(directory):
+    if pretended is not None or _silent(directory):
         return None
     found = _directory(directory) if _looking.get() is None else _seen(directory)
     if found is None or not found.whole:

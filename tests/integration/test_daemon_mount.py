@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 
 from isadmin.lio import files, told
 from isadmin.lio.told import Directory, Look
+from tests.bench.configfs_walk import IQN as BENCH
+from tests.bench.configfs_walk import build
 from tests.integration.sandbox import Userspace
 
 IQN = "iqn.2003-01.org.example:t1"
@@ -391,3 +394,34 @@ def test_what_is_secret_is_as_private_as_its_file(tpg: Path) -> None:
     assert "userid" in said
     (tpg / "auth/password").chmod(0o644)
     (tpg / "auth/password").write_text("NULL")
+
+
+LOOK = (
+    "import sys; from isadmin.lio import files; files._MANY = int(sys.argv.pop(1)); import isadmin.__main__"
+)
+
+
+def test_a_large_target_is_looked_at_as_a_small_one(userspace: Userspace, tmp_path: Path) -> None:
+    """With its directories told many at once, and with each read by itself."""
+    build(userspace.mount, 40, whole=True)
+    # Half made, and under a number that no tool gives.
+    (userspace.mount / "iscsi" / BENCH / "tpgt_1/lun/lun_77").mkdir()
+    (userspace.mount / "iscsi" / BENCH / "tpgt_1/lun/lun_0x4f").mkdir()
+    (userspace.mount / "core/rd_mcp_77/never-enabled").mkdir(parents=True)
+    (userspace.mount / "core/rd_mcp_3/r3/alua/another").mkdir()
+
+    def answers(many: int) -> list[str]:
+        lead = [sys.executable, "-c", LOOK, str(many), "--userspace"]
+        found = []
+        saved = str(tmp_path / f"{many}.json")
+        for words in (["ls"], ["--output", "json", "ls"], ["/iscsi", "ls", "9"], ["saveconfig", saved]):
+            done = subprocess.run(
+                [*lead, *words], env=userspace.env, capture_output=True, text=True, check=False
+            )
+            assert (done.returncode, done.stderr) == (0, ""), done.stderr
+            found.append(done.stdout.replace(saved, "SAVED"))
+        return [*found, Path(saved).read_text()]
+
+    at_once, one_by_one = answers(0), answers(1 << 30)
+    assert at_once == one_by_one
+    assert at_once[0].count("r39") >= 4

@@ -14,7 +14,7 @@ import pytest
 
 from isadmin.config import document
 from isadmin.config.model import flatten
-from isadmin.lio import snapshot, told
+from isadmin.lio import files, snapshot, told
 from tests.integration.sandbox import Userspace
 
 TARGET = "iqn.2003-01.org.linux-iscsi.test:t1"
@@ -259,10 +259,12 @@ def count_looks(patch: pytest.MonkeyPatch, at: int, then: Callable[[], None]) ->
     return looks
 
 
+@pytest.mark.parametrize("many", [0, 1 << 30], ids=["at-once", "one-by-one"])
 def test_an_object_deleted_between_listing_and_reading_is_left_out(
-    userspace: Userspace, deleter: Deleter, monkeypatch: pytest.MonkeyPatch
+    userspace: Userspace, deleter: Deleter, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
     """At each of many moments of one snapshot."""
+    monkeypatch.setattr(files, "_MANY", many)
     lio = userspace.host.lio
     before = flatten(document.value(snapshot.dump(lio))).keys()
     with monkeypatch.context() as patch:

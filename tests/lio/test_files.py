@@ -56,8 +56,10 @@ def test_files_that_are_not_told_at_once(tmp_path: Path) -> None:
     assert files.contents(str(tmp_path)) is None
 
 
-def test_what_one_thread_looks_at_another_reads(tmp_path: Path) -> None:
+def test_what_one_thread_looks_at_another_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A look at everything keeps what it has seen; what others do meanwhile must not see that."""
+    monkeypatch.setattr(files, "_is_small", lambda path: False)
+    monkeypatch.setattr(files, "_tells", lambda path: True)
     seen: list[object] = []
     with files.looking(str(tmp_path)):
         thread = Thread(target=lambda: seen.append(files._seen(str(tmp_path))))
@@ -70,3 +72,13 @@ def test_what_one_thread_looks_at_another_reads(tmp_path: Path) -> None:
         assert files.read(str(tmp_path / "a")) == "old"
         assert seen == [None]
     assert files.read(str(tmp_path / "a")) == "new"
+
+
+def test_what_tells_nothing_is_read(tmp_path: Path) -> None:
+    """A directory of ordinary files is no target that tells of its directories."""
+    for number in range(20):
+        (tmp_path / f"core/rd_mcp_{number}").mkdir(parents=True)
+    with files.looking(str(tmp_path)):
+        assert files._looking.get() is None
+    with files.looking(str(tmp_path / "nothing")):
+        assert files._looking.get() is None
