@@ -414,7 +414,7 @@ def test_a_large_target_is_looked_at_as_a_small_one(userspace: Userspace, tmp_pa
         lead = [sys.executable, "-c", LOOK, str(many), "--userspace"]
         found = []
         saved = str(tmp_path / f"{many}.json")
-        for words in (["ls"], ["--output", "json", "ls"], ["/iscsi", "ls", "9"], ["saveconfig", saved]):
+        for words in (["ls"], ["--output", "json", "ls"], ["/iscsi", "ls"], ["saveconfig", saved]):
             done = subprocess.run(
                 [*lead, *words], env=userspace.env, capture_output=True, text=True, check=False
             )
