@@ -7,6 +7,7 @@ and back. The kernel's configfs tells nothing so, and answers all of them in no 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 from collections import OrderedDict
@@ -40,9 +41,24 @@ class Directory:
 
 
 def directory(path: str) -> Directory | None:
-    """None where nothing is told so, or it is too much."""
+    """None where nothing is told so."""
     told = _content(path, CONTENT, _SOME) or _content(path, CONTENT, _MOST)
-    return None if told is None else _directory(json.loads(told))
+    if told is not None:
+        return _directory(json.loads(told))
+    return _listed(path) if ctypes.get_errno() in (errno.E2BIG, errno.ERANGE) else None
+
+
+def _listed(path: str) -> Directory:
+    """A directory that has more in it than can be told: its files are left to be read. Raises OSError."""
+    found = Directory({}, whole=False)
+    with os.scandir(path) as entries:
+        for number, entry in enumerate(entries):
+            found.order[entry.name] = number
+            if entry.is_symlink():
+                found.links[entry.name] = os.readlink(entry.path)
+            elif entry.is_dir():
+                found.directories.append(entry.name)
+    return found
 
 
 def _directory(entries: dict[str, Any], *, is_deep: bool = False) -> Directory:

@@ -396,6 +396,35 @@ def test_what_is_secret_is_as_private_as_its_file(tpg: Path) -> None:
     (tpg / "auth/password").write_text("NULL")
 
 
+def test_what_is_too_much_to_be_told_is_listed(
+    mount: Path, tpg: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ten thousand LUNs are: here with no room for more than one."""
+    made = [tpg / "lun" / f"lun_{100 + number}" for number in range(40)]
+    for lun in made:
+        lun.mkdir()
+    (made[0] / "link").symlink_to(mount / "core/rd_mcp_900/r900")
+    ask, roomy = told._content, Look()
+    asked = []
+
+    def ask_with_little_room(path: str, name: bytes, room: int) -> bytes | None:
+        asked.append(path)
+        return ask(path, name, min(room, 1024) if name == told.CONTENT else room)
+
+    monkeypatch.setattr(told, "_content", ask_with_little_room)
+    look = Look()
+    for path in (tpg / "lun", *made):
+        little, much = look.at(str(path)), roomy.at(str(path))
+        assert little is not None
+        assert much is not None
+        assert list(little.order.items()) == list(much.order.items())
+        assert (little.links, little.directories) == (much.links, much.directories)
+    assert len(asked) < len(made) / 2
+    (made[0] / "link").unlink()
+    for lun in made:
+        lun.rmdir()
+
+
 LOOK = (
     "import sys; from isadmin.lio import files; files._MANY = int(sys.argv.pop(1)); import isadmin.__main__"
 )
