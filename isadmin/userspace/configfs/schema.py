@@ -9,7 +9,7 @@ Order is the kernel's order of creation; readdir answers the newest first.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +69,8 @@ class Group:
     """A directory: a node's own, or a fixed one within it."""
 
     name: str
-    files: Mapping[str, File]
-    groups: Mapping[str, Group]
+    files: dict[str, File]
+    groups: dict[str, Group]
     make: Make | None = None
     make_errno: int = errno.EPERM
     """What mkdir ends with where it makes nothing."""

@@ -12,6 +12,7 @@ the modules beside; the tree itself does no I/O: the engine does.
 from __future__ import annotations
 
 import errno
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -164,17 +165,17 @@ class Tree:
 
     def entries(self, path: str) -> list[tuple[str, int]]:
         """What listdir lists, each with its type: S_IFDIR, S_IFREG or S_IFLNK."""
-        place = self._find(path)
-        if place.name:
-            fail(errno.ENOTDIR, path)
+        return list(self._entries(self._directory(path)))
+
+    def _entries(self, place: _Place) -> Iterator[tuple[str, int]]:
+        """The newest first."""
         node, group = place.node, place.group
-        found = [(name, S_IFREG) for name in group.files]
-        found += [(name, S_IFDIR) for name in group.groups]
-        found += [(name, S_IFDIR) for name in node.made.get(group.path, ())]
-        if node.link_name and not group.path:
-            found.append((node.link_name, S_IFLNK))
-        found.reverse()
-        return found
+        return itertools.chain(
+            [(node.link_name, S_IFLNK)] if node.link_name and not group.path else (),
+            zip(reversed(node.made.get(group.path, {})), itertools.repeat(S_IFDIR), strict=False),
+            zip(reversed(group.groups), itertools.repeat(S_IFDIR), strict=False),
+            zip(reversed(group.files), itertools.repeat(S_IFREG), strict=False),
+        )
 
     def readlink(self, path: str) -> str:
         """The link's target as configfs gives it: relative, through the root of configfs."""
@@ -212,7 +213,7 @@ class Tree:
         """All that is in a directory, as listed: a file's content, the errno of one that has none now, None
         of one that cannot be read; a link's target in a list; {} of a directory."""
         place = self._directory(path)
-        return {name: self._told(place, path, name, kind) for name, kind in self.entries(path)}
+        return {name: self._told(place, path, name, kind) for name, kind in self._entries(place)}
 
     def told_below(self, path: str, entries: slice) -> dict[str, Told]:
         """The same of some of its entries, and of what was made in them, at any depth. ERANGE when that is
@@ -224,7 +225,7 @@ class Tree:
         made_in = place.node.made
         made = made_in.get(place.group.path, {})
         found: dict[str, Told] = {}
-        for name, kind in self.entries(path)[entries]:
+        for name, kind in itertools.islice(self._entries(place), entries.start, entries.stop):
             child = made.get(name)
             crowd = made_in.get(f"{place.group.path}/{name}".lstrip("/"), {})
             if kind == S_IFDIR and (child or crowd):
