@@ -17,7 +17,7 @@ from typing import Any
 CONTENT = b"user.isadmin.content"
 """The extended attribute that tells a directory, in JSON; with .FIRST-END behind it, what is below some of
 its entries."""
-AT_ONCE = 16
+AT_ONCE = 8
 """Directories that are told at once with all that is below them."""
 DIRECTORIES_KEPT = 1024
 _SOME, _MOST = 4096, 65536

@@ -52,6 +52,8 @@ UTIME_NOW = (1 << 30) - 1
 UTIME_OMIT = (1 << 30) - 2
 CALLS_A_TURN = 128
 """Requests taken, or looked for, before the event loop gets its turn again."""
+TURN = 1e-3
+"""Seconds after which it gets its turn in any case."""
 LOOKS_BEFORE_SLEEP = 12
 """A client's next request mostly follows within 20 microseconds of an answer: looking for it that long
 costs less than sleeping and being woken, and halves the time of a walk."""
@@ -396,10 +398,13 @@ class Mount:
         receive, process = self._library.fuse_session_receive_buf, self._library.fuse_session_process_buf
         session, buffer = self._session, ctypes.byref(self._buffer)
         idle = 0
+        end = time.monotonic() + TURN
         for _ in range(CALLS_A_TURN):
             if receive(session, buffer) > 0:
                 process(session, buffer)
                 idle = 0
+                if time.monotonic() > end:
+                    break
             else:
                 idle += 1
                 if idle > LOOKS_BEFORE_SLEEP:
