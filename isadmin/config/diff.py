@@ -147,6 +147,10 @@ def _settled(value: Object) -> Object:
         attributes = value.attributes
         if attributes.get("cache_dynamic_acls") in (0, "0"):
             return replace(value, attributes={**attributes, "cache_dynamic_acls": 1})
+    if isinstance(value, StorageObject) and value.attributes.get("pi_prot_type") in (0, "0"):
+        attributes = value.attributes
+        if attributes.get("pi_prot_verify") in (1, "1"):
+            return replace(value, attributes={**attributes, "pi_prot_verify": 0})
     return value
 
 

@@ -24,8 +24,8 @@ def in_order(
 
     Kernel 6.1: generate_node_acls=1 also sets cache_dynamic_acls; authentication changes the parameter
     AuthMethod; optimal_sectors is held against a limit that block_size divides; pi_prot_verify wants a
-    pi_prot_type; an access state wants to be supported, wants implicit changes to be allowed, and sets
-    alua_access_status.
+    pi_prot_type, which sets it to whether there is one; an access state wants to be supported, wants implicit
+    changes to be allowed, and sets alua_access_status.
     """
     if group == "alua":
         yield from _alua_in_order(old, differing, new)
@@ -41,6 +41,8 @@ def in_order(
             yield name, value
             if name == "generate_node_acls" and "cache_dynamic_acls" in new:
                 rest["cache_dynamic_acls"] = new["cache_dynamic_acls"]
+            elif name == "pi_prot_type" and value not in (0, "0") and new.get("pi_prot_verify") in (0, "0"):
+                rest["pi_prot_verify"] = new["pi_prot_verify"]
     for name in sorted(rest):
         yield name, rest[name]
 

@@ -126,6 +126,8 @@ class Rehearsal:
             changed["cache_dynamic_acls"] = 1
         elif name == "cache_dynamic_acls" and before.get("generate_node_acls") in (1, "1"):
             changed = {name: 1}
+        elif name == "pi_prot_type" and "pi_prot_verify" in before:
+            changed["pi_prot_verify"] = int(value not in (0, "0"))
         elif name == "alua_access_state" and "alua_access_status" in before:
             changed["alua_access_status"] = 2
         self.wanted[key] = replace(one, **{group: {**before, **changed}})  # type: ignore[arg-type]

@@ -178,6 +178,7 @@ _ALONG: dict[tuple[str, str], tuple[str, ...]] = {
     ("tpg", "enable"): ("param/AuthMethod",),
     ("tpg", "attrib/generate_node_acls"): ("attrib/cache_dynamic_acls",),
     ("port_group", "alua_access_state"): ("alua_access_status",),
+    ("storage_object", "attrib/pi_prot_type"): ("attrib/pi_prot_verify",),
     ("storage_object", "attrib/emulate_tpu"): _LIMITS,
     ("storage_object", "attrib/emulate_tpws"): _LIMITS,
 }

@@ -309,6 +309,38 @@ def test_acls_made_by_logging_in_are_kept_while_they_are_made() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "order"),
+    [
+        ((0, 0), (1, 1), [("pi_prot_type", 1), ("pi_prot_verify", 1)]),
+        ((0, 0), (1, 0), [("pi_prot_type", 1), ("pi_prot_verify", 0)]),
+        ((1, 0), (3, 0), [("pi_prot_type", 3), ("pi_prot_verify", 0)]),
+        ((1, 1), (3, 1), [("pi_prot_type", 3)]),
+        ((1, 1), (0, 0), [("pi_prot_verify", 0), ("pi_prot_type", 0)]),
+        ((1, 0), (0, 0), [("pi_prot_type", 0)]),
+    ],
+)
+def test_protection_is_checked_only_if_it_is_to_be(
+    old: tuple[int, int], new: tuple[int, int], order: list[tuple[str, int]]
+) -> None:
+    names = ("pi_prot_type", "pi_prot_verify")
+    before, after = dict(zip(names, old, strict=True)), dict(zip(names, new, strict=True))
+    differing = {name: after[name] for name in names if before[name] != after[name]}
+    assert list(in_order("storage_object", "attributes", before, differing, after)) == order
+
+
+def test_checking_what_is_not_protected_is_no_difference() -> None:
+    """LIO takes pi_prot_verify=1 then, and forgets it."""
+
+    def with_attributes(**attributes: int) -> Configuration:
+        return Configuration(storage_objects=(StorageObject("fileio", "f", attributes=attributes),))
+
+    now = with_attributes(pi_prot_type=0, pi_prot_verify=0)
+    assert not diff(now, with_attributes(pi_prot_verify=1))
+    assert not diff(now, with_attributes(pi_prot_type=0, pi_prot_verify=1))
+    assert diff(now, with_attributes(pi_prot_type=1, pi_prot_verify=1))
+
+
 def test_passwords_are_secret_and_names_are_not() -> None:
     wwn = "iqn.2003-01.org.test:t"
     before, after = (

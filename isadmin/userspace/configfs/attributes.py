@@ -354,6 +354,9 @@ def change(context: Context, device: Device, name: str, value: int) -> None:
         except OSError:
             device.attrib[name] = old
             raise
+    if name == "pi_prot_type":
+        # What is protected is checked, until told otherwise.
+        device.attrib["pi_prot_verify"] = int(value != 0)
 
 
 def _file(attribute: Attribute) -> File:

@@ -217,6 +217,19 @@ def test_the_engine_may_refuse_an_attribute(box: Box) -> None:
     box.refuses(errno.ENOSYS, f"{FILE}/wwn/vpd_unit_serial", "new")
 
 
+def test_what_is_protected_is_checked_until_told_otherwise(box: Box) -> None:
+    attrib = f"{box.fileio()}/attrib"
+    box.write(f"{attrib}/pi_prot_verify", "1")
+    assert box.read(f"{attrib}/pi_prot_verify") == "0\n"
+    box.takes(f"{attrib}/pi_prot_type", "1")
+    assert box.read(f"{attrib}/pi_prot_verify") == "1\n"
+    box.takes(f"{attrib}/pi_prot_verify", "0")
+    box.takes(f"{attrib}/pi_prot_type", "3")
+    assert box.read(f"{attrib}/pi_prot_verify") == "1\n"
+    box.takes(f"{attrib}/pi_prot_type", "0")
+    assert box.read(f"{attrib}/pi_prot_verify") == "0\n"
+
+
 def test_a_block_devices_cache_is_its_own(box: Box) -> None:
     box.mkdirs("core/iblock_0", "core/iblock_0/b")
     box.refuses(errno.EINVAL, "core/iblock_0/b/attrib/emulate_write_cache", "1")
