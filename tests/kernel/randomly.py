@@ -142,6 +142,38 @@ START = (
 """A target that serves: what is most worth disturbing."""
 
 
+IDLE = (
+    ("mkdir", "target/core/fileio_1"),
+    ("mkdir", "target/core/fileio_1/d"),
+    ("write", "target/core/fileio_1/d/control", CONTROL[1]),
+    ("write", "target/core/fileio_1/d/enable", "1"),
+    ("mkdir", "target/core/fileio_1/d/alua/g"),
+    ("write", "target/core/fileio_1/d/alua/g/tg_pt_gp_id", "5"),
+)
+"""A disk that nobody uses, whose values are free."""
+TAKEN = (*NUMBERS[:10], "Yes", "No", "CHAP", "None", "CHAP,None", "NULL", "abc", "")
+"""Values that some file takes."""
+
+
+def every_write(tree: Tree) -> list[tuple[str, str]]:
+    """Each file that can be written, with each value of TAKEN, in an order that never changes. What makes,
+    opens and closes objects is left out."""
+    paths: list[str] = []
+    left = [""]
+    while left:
+        directory = left.pop()
+        for name in _listed(tree, directory):
+            path = f"{directory}/{name}".lstrip("/")
+            mode = tree.stat(path).mode
+            if mode & 0o170000 == 0o040000:
+                left.append(path)
+            elif mode & 0o170000 == 0o100000 and mode & 0o222 and name not in ("control", "enable"):
+                paths.append(path)
+    writes = [(whole(path), value) for path in paths if not LEFT_OUT.fullmatch(path) for value in TAKEN]
+    random.Random(6).shuffle(writes)
+    return writes
+
+
 def records(tree: Tree, steps: Iterable[tuple[str, int]]) -> Iterator[dict[str, Any]]:
     """START, then what each step's number means in the tree as it is when the step is asked for."""
     for operation, path, *value in START:

@@ -93,9 +93,38 @@ def run(steps: list[tuple[str, int]]) -> str:
 
 EXAMPLES = int(os.environ.get("ISADMIN_RANDOM_EXAMPLES", "4"))
 """How many sequences. They are always the same: a run that failed fails again."""
+
+
+def batched(writes: list[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
+    for start in range(0, len(writes), size):
+        yield writes[start : start + size]
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from(randomly.KINDS), st.integers(0, 2**32)), min_size=150, max_size=300
 )
+
+
+def test_a_value_written_changes_the_same_files(empty_target: Path, files: None) -> None:
+    """Among them those that nobody wrote: LIO sets some values along with others."""
+    tree = Tree(Files(), cpus=2)
+    ours, theirs = replay.Replay(tree), Operations()
+    for operation, path, *value in (*randomly.START, *randomly.IDLE):
+        record = {"op": operation, "path": path} | ({"value": value[0]} if value else {})
+        assert theirs.run(record)[0] == ours.run(record)[0] == 0, record
+    writes = randomly.every_write(tree)
+    assert len(writes) > 2000
+    for part in batched(writes[: 150 * EXAMPLES], 25):
+        done = []
+        for path, text in part:
+            record = {"op": "write", "path": path, "value": text}
+            expected, found = theirs.run(record)[0], ours.run(record)[0]
+            assert expected == found, (*done, record)
+            done += [record] if expected == 0 else []
+        kernel, here = comparable(operations.dump()), comparable(replay.dump(tree))
+        different = [(kernel.get(path), here.get(path)) for path in kernel if kernel[path] != here.get(path)]
+        assert kernel.keys() == here.keys()
+        assert not different, (different, done)
 
 
 @settings(
