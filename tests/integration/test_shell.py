@@ -125,6 +125,8 @@ def test_a_killed_target_is_said_and_the_session_can_go_on_with_the_next(userspa
 
 
 def test_changes_by_many_at_once_all_happen(userspace: Userspace) -> None:
+    # A machine in software needs longer for eight than one waits by default.
+    assert userspace.isadmin("set", "global", "lock_timeout=600").returncode == 0
     running = [
         subprocess.Popen(
             [*COMMAND, "/backstores/ramdisk", "create", f"disk{number}", "1M"],

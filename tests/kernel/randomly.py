@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from isadmin.userspace.configfs.iscsi_attributes import KEYS
 from isadmin.userspace.configfs.tree import Tree
 
 FILES = Path("/run/isadmin-random")
@@ -155,6 +156,11 @@ TAKEN = (*NUMBERS[:10], "Yes", "No", "CHAP", "None", "CHAP,None", "NULL", "abc",
 """Values that some file takes."""
 
 
+NUMBERED = re.compile(rf".*/param/({'|'.join(name for name, key in KEYS.items() if key.numbers)})")
+"""Of any other text a kernel takes the digits at its beginning, if there are any, and keeps the text; the
+tree refuses it, as a value that is not what it says."""
+
+
 def every_write(tree: Tree) -> list[tuple[str, str]]:
     """Each file that can be written, with each value of TAKEN, in an order that never changes. What makes,
     opens and closes objects is left out."""
@@ -169,7 +175,12 @@ def every_write(tree: Tree) -> list[tuple[str, str]]:
                 left.append(path)
             elif mode & 0o170000 == 0o100000 and mode & 0o222 and name not in ("control", "enable"):
                 paths.append(path)
-    writes = [(whole(path), value) for path in paths if not LEFT_OUT.fullmatch(path) for value in TAKEN]
+    writes = [
+        (whole(path), value)
+        for path in paths
+        for value in TAKEN
+        if not LEFT_OUT.fullmatch(path) and (value in NUMBERS or not NUMBERED.fullmatch(path))
+    ]
     random.Random(6).shuffle(writes)
     return writes
 

@@ -8,38 +8,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 INTEGRATION = Path(__file__).parents[1] / "integration"
-LONG = "of the shell more than of the target, and minutes in a machine in software"
 DAEMON = "the daemon's own"
 FILE = "of a file"
 WITHOUT = {
     "test_apply_faults": "each of hundreds of system calls fails once: minutes in a machine in software",
-    "test_bad_input": LONG,
     "test_crashes": "it kills the daemon",
     "test_daemon": DAEMON,
     "test_daemon_exec": DAEMON,
     "test_daemon_mount": "of the mount; test_golden has the kernel's configfs",
-    "test_dry_run": LONG,
     "test_durability": "it traces the daemon's system calls",
     "test_generated_bad_input": "thousands of command lines, of which hardly one reaches a target",
     "test_load": "it loads and kills the daemon",
     "test_medium_errors": "it has the daemon's own reads and writes fail",
-    "test_output": LONG,
-    "test_shell": LONG,
     "test_top": "what the daemon counts",
     "test_user_backstores": "its stand-in for tcmu-runner has no kernel to serve",
-    "test_apply.test_any_configuration_becomes_any_other_and_rtslib_says_the_same": "each example takes "
-    "seconds in a machine in software",
     "test_apply.test_one_that_would_undo_is_replaced_when_it_is_killed": "its few seconds are over before "
     "Python has started twice in a machine in software",
-    "test_apply.test_sessions_on_what_does_not_change_stay_up": LONG,
     "test_apply.test_what_is_not_confirmed_is_not_saved": "it starts the target anew; a kernel's goes with "
     "its machine, and with what waits to be confirmed",
     "test_apply.test_what_nobody_is_left_to_undo_the_next_command_does": "as the one that is replaced",
+    "test_bad_input.test_no_target_at_all_says_what_to_do": "there is no target to be missing",
     "test_daemon_units.test_only_one_unit_restores_the_kernel_target_at_boot": FILE,
     "test_daemon_units.test_systemd_accepts_it": FILE,
     "test_daemon_units.test_the_daemons_start_line_runs_it": DAEMON,
     "test_guide.test_every_command_of_the_guide_is_typed_here": FILE,
     "test_guide.test_listing_says_what_listens": DAEMON,
+    "test_output.test_the_daemons_status": DAEMON,
+    "test_output.test_the_status_of_no_daemon": DAEMON,
+    "test_shell.test_a_killed_target_is_said_and_the_session_can_go_on_with_the_next": DAEMON,
 }
 """Module, or module and test -> why it does not run on the kernel's target."""
 

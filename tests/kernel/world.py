@@ -53,6 +53,10 @@ def clear() -> None:
     for enable in MOUNT.glob("*/*/tpgt_*/enable"):
         with suppress(OSError):
             enable.write_text("0")
+    # These outlive their fabric.
+    for secret in (*MOUNT.glob("*/discovery_auth/userid*"), *MOUNT.glob("*/discovery_auth/password*")):
+        if secret.read_text() not in ("\n", "NULL\n"):
+            secret.write_text("NULL")
     # Mapped LUNs before the LUNs that they show: an unlinked LUN with a mapping cannot be removed.
     for pattern in ("*/*/tpgt_*/acls/*/lun_*", "*/*/tpgt_*/lun/lun_*", "*/*/tpgt_*/np/*"):
         for directory in MOUNT.glob(pattern):
