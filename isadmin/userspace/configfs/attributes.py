@@ -160,7 +160,7 @@ def _protection_format(context: Context, device: Device, text: str) -> None:
     """Reads as 0 always; 1 formats, which needs a type."""
     if not boolean(text):
         return
-    if device.plugin == "iblock":
+    if device.plugin != "fileio":
         fail(errno.ENOSYS)
     if device.unit is None:
         fail(errno.ENODEV)

@@ -230,6 +230,12 @@ def test_what_is_protected_is_checked_until_told_otherwise(box: Box) -> None:
     assert box.read(f"{attrib}/pi_prot_verify") == "0\n"
 
 
+def test_memory_takes_no_format(box: Box) -> None:
+    for plugin, number in (("fileio", errno.ENODEV), ("rd_mcp", errno.ENOSYS), ("iblock", errno.ENOSYS)):
+        box.mkdirs(f"core/{plugin}_7", f"core/{plugin}_7/x")
+        box.refuses(number, f"core/{plugin}_7/x/attrib/pi_prot_format", "1")
+
+
 def test_a_block_devices_cache_is_its_own(box: Box) -> None:
     box.mkdirs("core/iblock_0", "core/iblock_0/b")
     box.refuses(errno.EINVAL, "core/iblock_0/b/attrib/emulate_write_cache", "1")
