@@ -150,8 +150,19 @@ IDLE = (
     ("write", "target/core/fileio_1/d/enable", "1"),
     ("mkdir", "target/core/fileio_1/d/alua/g"),
     ("write", "target/core/fileio_1/d/alua/g/tg_pt_gp_id", "5"),
+    ("mkdir", "target/core/iblock_0"),
+    ("mkdir", "target/core/iblock_0/d"),
+    ("write", "target/core/iblock_0/d/control", CONTROL[6]),
+    ("write", "target/core/iblock_0/d/enable", "1"),
+    ("mkdir", "target/loopback"),
+    ("mkdir", "target/loopback/naa.5001405000000001"),
+    ("mkdir", "target/loopback/naa.5001405000000001/tpgt_1"),
+    ("mkdir", "target/vhost"),
+    ("mkdir", "target/vhost/naa.5001405000000002"),
+    ("mkdir", "target/vhost/naa.5001405000000002/tpgt_1"),
+    ("mkdir", "target/vhost/naa.5001405000000002/tpgt_1/lun/lun_0"),
 )
-"""A disk that nobody uses, whose values are free."""
+"""Disks that nobody uses, whose values are free, and portal groups of other fabrics."""
 TAKEN = (*NUMBERS[:10], "Yes", "No", "CHAP", "None", "CHAP,None", "NULL", "abc", "")
 """Values that some file takes."""
 
