@@ -61,7 +61,7 @@ def _command(words: list[language.Word], commands: Commands | None, end: int) ->
         if word.key is None:
             marked.append(Part(word.start, word.end, "value"))
             continue
-        after = word.start + len(word.key) + 1
+        after = word.value_start
         wrong = word.key in given or (keys is not None and word.key not in keys)
         given.add(word.key)
         marked.append(Part(word.start, after, "key", wrong))

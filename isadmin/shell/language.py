@@ -5,7 +5,9 @@
     word      = characters and quoted pieces, side by side
     keyword   = a word that begins with an unquoted NAME=; the rest is its value
 
-Blanks (space, tab) part words. '...' takes everything as it is. "..." does too, but for a backslash
+Blanks (space, tab) part words, but for those around the = of a keyword: NAME = VALUE is one word, and so are
+NAME= VALUE and NAME =VALUE, as in targetcli. No value begins in such a way with -- or with another NAME=.
+'...' takes everything as it is. "..." does too, but for a backslash
 before `"` or `\\`, which stands for that character alone. Outside double quotes a backslash is a
 backslash. Nothing expands. "#" begins a comment only where a word could begin. Whatever cannot be read is
 an error that points at its place: nothing is dropped.
@@ -19,6 +21,8 @@ from isadmin.errors import UsageError
 from isadmin.light import field, pattern, record
 
 BLANKS = " \t"
+NAME = pattern(r"[A-Za-z0-9_-]+")
+SPACED_KEY = pattern(r"[A-Za-z0-9_-]+[ \t]+=")
 KEY = pattern(r"[A-Za-z0-9_-]+(?==)")
 PLAIN = pattern(r"[^\s\"'#][^\s\"']*")
 ORDINARY = pattern(r"[^\s\"'\0]+")
@@ -26,7 +30,9 @@ ORDINARY = pattern(r"[^\s\"'\0]+")
 MASK = "********"
 DRY_RUN = "--dry-run"
 """The option of every command that changes the target: show the changes, make none."""
-SECRET = pattern(r"(?i)(?<![a-z0-9_-])(?=[a-z0-9_-]*?(?:password|secret)(?!_file=))[a-z0-9_-]++=")
+SECRET = pattern(
+    r"(?i)(?<![a-z0-9_-])(?=[a-z0-9_-]*?(?:password|secret)(?!_file[ \t]*=))[a-z0-9_-]++[ \t]*="
+)
 """NAME= of a value that must not be shown or kept. Every NAME is read once: lines may be huge."""
 
 
@@ -48,12 +54,14 @@ class LanguageError(UsageError):
 
 @record(frozen=True, slots=True)
 class Word:
-    """One word: its value without quotes, its key if it is NAME=value, and its place in the line."""
+    """One word: its value without quotes, its key if it is NAME=value, its place in the line, and the column
+    in which its value begins."""
 
     value: str
     key: str | None = None
     start: int = 0
     end: int = 0
+    value_start: int = 0
 
     @property
     def text(self) -> str:
@@ -99,15 +107,32 @@ def scan(line: str) -> Scan:
         if line[at] == "#":
             return Scan(tuple(words), comment=at)
         word, unclosed = _scan_word(line, at)
+        at = word.end
+        if words and (joined := _joined(words[-1], word, line)) is not None:
+            words.pop()
+            word = joined
         words.append(word)
         if unclosed is not None:
             return Scan(tuple(words), unclosed=unclosed)
-        at = word.end
+
+
+def _joined(before: Word, word: Word, line: str) -> Word | None:
+    """The keyword that two words are, with blanks around its =; None if they are two."""
+    if word.key is not None:
+        return None
+    if before.key is None:
+        if line[word.start] == "=" and NAME.fullmatch(line, before.start, before.end):
+            return Word(word.value[1:], before.value, before.start, word.end, word.start + 1)
+        return None
+    begins_another = line.startswith("--", word.start) or SPACED_KEY.match(line, word.start)
+    if before.value_start < before.end or begins_another:
+        return None
+    return Word(word.value, before.key, before.start, word.end, word.start)
 
 
 def _scan_word(line: str, start: int) -> tuple[Word, int | None]:
     key = KEY.match(line, start)
-    at = start if key is None else key.end() + 1
+    at = value_start = start if key is None else key.end() + 1
     pieces: list[str] = []
     while at < len(line) and line[at] not in BLANKS:
         ordinary = ORDINARY.match(line, at)
@@ -120,9 +145,9 @@ def _scan_word(line: str, start: int) -> tuple[Word, int | None]:
         piece, after = _quoted_piece(line, at)
         pieces.append(piece)
         if after is None:
-            return Word("".join(pieces), key and key[0], start, len(line)), at
+            return Word("".join(pieces), key and key[0], start, len(line), value_start), at
         at = after
-    return Word("".join(pieces), key and key[0], start, at), None
+    return Word("".join(pieces), key and key[0], start, at, value_start), None
 
 
 def _quoted_piece(line: str, start: int) -> tuple[str, int | None]:
@@ -234,7 +259,7 @@ def quote(value: str) -> str:
 
     The value itself where that is possible. `value` holds no NUL and no newline.
     """
-    if PLAIN.fullmatch(value) and KEY.match(value) is None:
+    if PLAIN.fullmatch(value) and KEY.match(value) is None and not value.startswith("="):
         return value
     if "'" not in value:
         return f"'{value}'"

@@ -89,7 +89,10 @@ def suggest_words(words: Sequence[str], last: str, here: Node) -> list[Suggestio
 
 def _word(text: str) -> language.Word:
     key = language.KEY.match(text)
-    return language.Word(text) if key is None else language.Word(text[key.end() + 1 :], key[0])
+    if key is None:
+        return language.Word(text)
+    value_start = key.end() + 1
+    return language.Word(text[value_start:], key[0], value_start=value_start)
 
 
 def _at(
@@ -157,7 +160,7 @@ def _arguments(
     given = _given(parameters, before)
     free = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in given]
     if last.key is not None:
-        length = typed - len(last.key) - 1
+        length = typed - (last.value_start - last.start)
         return _values(node, command, given, last.key, last.value, length, match)
     found = _options(node, command, before, last.value, typed)
     others = [p for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]

@@ -41,6 +41,16 @@ READ_AS = {
     "x /tmp/a=b": Command("", "x", ("/tmp/a=b",)),
     "x ''": Command("", "x", ("",)),
     "x $(y) ~ * ;": Command("", "x", ("$(y)", "~", "*", ";")),
+    "create name = q1 size= 1M wwn ='a b'": Command(
+        "", "create", (), {"name": "q1", "size": "1M", "wwn": "a b"}
+    ),
+    "set attribute a = 1": Command("", "set", ("attribute",), {"a": "1"}),
+    "set auth userid= password = x": Command("", "set", ("auth",), {"userid": "", "password": "x"}),
+    "set auth password= --dry-run": Command("", "set", ("auth", "--dry-run"), {"password": ""}),
+    "x a = # b": Command("", "x", (), {"a": ""}),
+    "x a='' b": Command("", "x", ("b",), {"a": ""}),
+    "x a '=' b": Command("", "x", ("a", "=", "b")),
+    "x /a = b": Command("", "x", ("/a", "=", "b")),
     "/iscsi/x/portals/[::1]:3260 delete": Command("/iscsi/x/portals/[::1]:3260", "delete"),
 }
 
@@ -153,6 +163,10 @@ def test_a_text_splits_into_lines(text: str, lines: list[str]) -> None:
         ("set auth mutual_password='a b' userid=u", "set auth mutual_password=******** userid=u"),
         ("set auth password=abc'", "set auth password=********"),
         ("set auth 'password=abc' x", "set auth 'password=******** x"),
+        ("set auth password = abc userid = u", "set auth password =******** userid = u"),
+        ("set auth password= abc", "set auth password=********"),
+        ("set auth password =abc'", "set auth password =********"),
+        ("set auth password_file = /etc/chap", "set auth password_file = /etc/chap"),
         ("set auth password=a\u00a0b", "set auth password=********"),
         ("ls # password=abc", "ls"),
         ("set auth password_file=/etc/chap", "set auth password_file=/etc/chap"),
@@ -166,7 +180,8 @@ def test_a_line_is_shown_without_its_secrets(line: str, shown: str) -> None:
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\n\0*")), KEYS)
 def test_no_masked_line_shows_the_secret(before: str, secret: str) -> None:
     secret = f"S3cr3t{secret}"
-    assert secret not in language.masked(f"{before} password={secret} x")
+    for equals in ("=", " =", "= ", " = "):
+        assert secret not in language.masked(f"{before} password{equals}{secret} x")
 
 
 @pytest.mark.parametrize("piece", ["x", "secret", "password_file", "secret_file=", "x="])
