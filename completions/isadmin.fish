@@ -44,7 +44,7 @@ complete -c isadmin -n __isadmin_action -a start -d 'start it, restore its saved
 complete -c isadmin -n '__isadmin_action start' -s h -l help -d 'show this help message and exit'
 complete -c isadmin -n '__isadmin_action start' -l empty -d 'do not restore the saved configuration'
 complete -c isadmin -n '__isadmin_action start' -l foreground -d 'stay in the foreground and log to standard error'
-complete -c isadmin -n __isadmin_action -a stop -d 'log the initiators out, unmount, and leave nothing behind'
+complete -c isadmin -n __isadmin_action -a stop -d 'log the initiators out and unmount; nothing runs any more'
 complete -c isadmin -n '__isadmin_action stop' -s h -l help -d 'show this help message and exit'
 complete -c isadmin -n __isadmin_action -a status -d 'say whether it runs, and where'
 complete -c isadmin -n '__isadmin_action status' -s h -l help -d 'show this help message and exit'

@@ -192,6 +192,8 @@ def _run(words: Sequence[str]) -> int:
         raise UsageError(f"Both {given[0]} and a command: {call.words[0]}", "give one of them")
     if call.flags >= {"atomic", "keep-going"}:
         raise UsageError("Both --atomic and --keep-going", "give one of them")
+    if "dry-run" in call.flags and given:
+        raise UsageError(f"Both --dry-run and {given[0]}", "write it behind each command of the batch")
     if "dry-run" in call.flags and not call.words:
         raise UsageError("Option --dry-run without a command", "name the command whose changes it shows")
     session = _session(call)

@@ -1,11 +1,11 @@
 """Every error a user can meet, and the exit status each one ends with.
 
     IsadminError                 1  the command was understood and failed
-      UsageError                 2  the words typed are wrong: unknown command, path, argument, bad value
+      UsageError                 2  the words typed are wrong: unknown command, path, argument, type of value
       NoTargetError              3  there is no target to talk to, or the userspace one cannot start
       LockedError                4  another process is changing the configuration and did not finish in time
-      NoFileError                5  the saved configuration is absent
-      RefusedFileError           6  the saved configuration is not acceptable; nothing was changed
+      NoFileError                5  there is no such file: no saved configuration, or none of that name
+      RefusedFileError           6  the file is not acceptable as a saved configuration; nothing was changed
       PartlyRestoredError        7  some of the saved configuration could not be restored
       PermissionDeniedError      8  the change needs root (or a capability) that the user does not have
 

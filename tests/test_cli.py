@@ -77,6 +77,11 @@ def test_a_sole_path_is_no_error(world: World, capsys: Captured) -> None:
             "isadmin: Option --dry-run without a command: name the command whose changes it shows\n",
         ),
         (
+            ["--dry-run", "-c", "ls"],
+            2,
+            "isadmin: Both --dry-run and -c: write it behind each command of the batch\n",
+        ),
+        (
             ["--dry-run", "info"],
             2,
             "isadmin: info: unexpected argument '--dry-run': it changes nothing of the target\n",

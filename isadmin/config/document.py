@@ -19,7 +19,7 @@ from isadmin.errors import RefusedFileError
 
 T = TypeVar("T")
 
-REMEDY = "restore another file, for one from the backup directory"
+REMEDY = "mend it, or take another file, for example one from the backup directory"
 
 
 class BadDocumentError(RefusedFileError):
@@ -65,7 +65,8 @@ def _yaml(content: bytes, source: str) -> object:
         import yaml
     except ImportError as error:
         raise RefusedFileError(
-            f"{source}: YAML cannot be read here", "install PyYAML, or use JSON"
+            f"{source}: YAML cannot be read here",
+            "install PyYAML (pip install 'isadmin[yaml]'), or use JSON",
         ) from error
     try:
         return yaml.safe_load(content)

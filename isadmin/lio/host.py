@@ -226,10 +226,15 @@ def given(directory: Directory) -> Host:
     from isadmin.userspace import control
 
     path = Path(directory).absolute()
-    if not os.path.isdir(f"{path}/core"):
+    try:
+        os.stat(f"{path}/core")
+    except PermissionError as error:
+        what = f"Cannot read {path}: permission denied"
+        raise PermissionDeniedError(what, "it is another user's") from error
+    except OSError:
         raise NoTargetError(
             f"{path} is no LIO target: it has no directory core", "name the directory `target`"
-        )
+        ) from None
     state = control.state_dir() if os.environ.get("ISADMIN_STATE_DIR") else None
     return Host("given", path, state, control.runtime_dir())
 

@@ -6,7 +6,7 @@
     keyword   = a word that begins with an unquoted NAME=; the rest is its value
 
 Blanks (space, tab) part words, but for those around the = of a keyword: NAME = VALUE is one word, and so are
-NAME= VALUE and NAME =VALUE, as in targetcli. No value begins in such a way with -- or with another NAME=.
+NAME= VALUE and NAME =VALUE, as in targetcli. An option, or another NAME=, is no value of an empty one.
 '...' takes everything as it is. "..." does too, but for a backslash
 before `"` or `\\`, which stands for that character alone. Outside double quotes a backslash is a
 backslash. Nothing expands. "#" begins a comment only where a word could begin. Whatever cannot be read is
@@ -30,9 +30,7 @@ ORDINARY = pattern(r"[^\s\"'\0]+")
 MASK = "********"
 DRY_RUN = "--dry-run"
 """The option of every command that changes the target: show the changes, make none."""
-SECRET = pattern(
-    r"(?i)(?<![a-z0-9_-])(?=[a-z0-9_-]*?(?:password|secret)(?!_file[ \t]*=))[a-z0-9_-]++[ \t]*="
-)
+SECRET = pattern(r"(?i)(?<![a-z0-9_-])(?=[a-z0-9_-]*?(?:password|secret)(?!_file[ \t]*=))[a-z0-9_-]++[ \t]*=")
 """NAME= of a value that must not be shown or kept. Every NAME is read once: lines may be huge."""
 
 

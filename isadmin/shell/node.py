@@ -254,7 +254,8 @@ class Node(Groups):
                 command, f"unexpected argument '{DRY_RUN}'", "it changes nothing of the target"
             )
         if len(command.arguments) > len(named) and not code.co_flags & _TAKES_WORDS:
-            raise self._misused(command, f"unexpected argument '{command.arguments[len(named)]}'")
+            surplus = command.arguments[len(named)]
+            raise self._misused(command, f"unexpected argument '{surplus}'", _meant_by(surplus))
         given = {*named[: len(command.arguments)]}
         for key in command.keywords:
             if key in given:
@@ -435,6 +436,13 @@ class Node(Groups):
         if current_param == "action":
             return ["add", "del", "go", "show"]
         return list(self.shell.bookmarks) if parameters.get("action") in ("del", "go") else []
+
+
+def _meant_by(surplus: str) -> str:
+    """What was probably meant by an argument that nobody expected; empty where that is not known."""
+    if surplus.startswith("-"):
+        return "options stand before the command"
+    return "write NAME=VALUE without blanks" if surplus.startswith("=") else ""
 
 
 @cache

@@ -31,7 +31,7 @@ from prompt_toolkit.filters import has_selection
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
 from prompt_toolkit.lexers import Lexer
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.renderer import CPR_Support
@@ -308,7 +308,12 @@ class Repl:
     def _choose(self, node: Node) -> str:
         """Let the user pick a place from the whole tree."""
         places = list(_places(node.get_root(), 0))
-        chosen = radiolist_dialog("cd", "Where to?", values=places, default=node.path).run()
+        dialog = radiolist_dialog("cd", "Where to?", values=places, default=node.path)
+        leaving = KeyBindings()
+        for key in ("escape", "c-c", "c-d", "q"):
+            leaving.add(key, eager=True)(lambda event: event.app.exit())
+        dialog.key_bindings = merge_key_bindings([dialog.key_bindings or KeyBindings(), leaving])
+        chosen = dialog.run()
         return node.path if chosen is None else str(chosen)
 
 

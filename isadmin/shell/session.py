@@ -377,9 +377,13 @@ class Session:
         Raises IsadminError if saving fails.
         """
         self.bookmarks.save()
-        if save and self.changed and self.preferences.flag("auto_save_on_exit") and self.host.savefile:
+        if not (save and self.changed and self.host.savefile):
+            return
+        if self.preferences.flag("auto_save_on_exit"):
             self.say("Global pref auto_save_on_exit=true")
             self.run(Command("/", "saveconfig"))
+        else:
+            self.say("Global pref auto_save_on_exit=false: the changes are not saved")
 
 
 def _nothing() -> None:

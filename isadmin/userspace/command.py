@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     start.add_argument(
         "--foreground", action="store_true", help="stay in the foreground and log to standard error"
     )
-    actions.add_parser("stop", help="log the initiators out, unmount, and leave nothing behind")
+    actions.add_parser("stop", help="log the initiators out and unmount; nothing runs any more")
     status = actions.add_parser("status", help="say whether it runs, and where")
     status.add_argument("--output", choices=("text", "json"), default="text", help="as text, or as JSON")
     execute = actions.add_parser(

@@ -1,7 +1,8 @@
 """Where the userspace target lives, whether it runs, and starting it: light enough for every command to
 import.
 
-The runtime directory holds what one running daemon needs (gone after a clean stop):
+The runtime directory holds what one running daemon needs, gone after a clean stop, and, till the next boot,
+what `undo` takes back (undo/):
     lock          held by the daemon for its life, so two starts make one daemon and a dead one is noticed
     daemon.json   written when the daemon is ready (Info)
     target/       the mount: LIO's target/ directory

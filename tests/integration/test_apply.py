@@ -183,6 +183,21 @@ def test_a_bad_file_changes_nothing_and_every_problem_is_named(configured: Users
     assert "can be applied" in ok(configured, "check", f"{configured.state}/saveconfig.json")
 
 
+def test_a_dry_run_tells_what_could_not_be_made(configured: Userspace, tmp_path: Path) -> None:
+    gone = {"plugin": "fileio", "name": "gone", "dev": f"{tmp_path}/gone.img", "size": 1 << 20}
+    file = tmp_path / "more.json"
+    file.write_text(json.dumps({"storage_objects": [gone]}))
+    done = configured.isadmin("apply", str(file), "--dry-run")
+    assert done.returncode == 0
+    assert "+ /backstores/fileio/gone" in done.stdout
+    assert f"/backstores/fileio/gone could not be made: there is no {tmp_path}/gone.img" in done.stderr
+    file.write_text(json.dumps({"storage_objects": []}))
+    for command in ("apply", "restoreconfig"):
+        said = ok(configured, command, str(file), "--dry-run")
+        assert said.startswith("No change: the running configuration has all")
+        assert "No difference" not in said
+
+
 def test_a_deleted_storage_object_comes_back_with_all_that_hung_on_it(configured: Userspace) -> None:
     assert "Deleted LUN 1" in ok(configured, "/backstores/fileio", "delete", "f1")
     assert configured.isadmin("diff").returncode == 9

@@ -106,6 +106,21 @@ def test_what_is_wrong_is_underlined_as_it_is_typed(userspace: Userspace) -> Non
         shell.close()
 
 
+@pytest.mark.parametrize("key", ["\x1b", "\x03", "\x04", "q"])
+def test_the_menu_of_places_is_left_by_a_key(userspace: Userspace, key: str) -> None:
+    shell = Terminal([sys.executable, "-m", "isadmin"], userspace.env)
+    try:
+        shell.wait_for("/>$")
+        shell.keys("cd\r")
+        shell.wait_for(r"\(\*\) / ")
+        shell.keys(key)
+        shell.wait_for("/>$")
+        shell.keys("\x04")
+        assert shell.ended() == 0
+    finally:
+        shell.close()
+
+
 def test_a_paste_runs_to_its_first_error(userspace: Userspace) -> None:
     with terminal(userspace, "xterm-256color") as shell:
         lines = ["cd /backstores/ramdisk", "create a 1M", "create a 1M", "create b 1M"]

@@ -41,6 +41,17 @@ def test_a_directory_that_is_no_target_is_refused(target: Path) -> None:
             host.choose(configfs=wrong)
 
 
+def test_a_directory_of_somebody_else_is_no_missing_target(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(PermissionDeniedError, match="permission denied"):
+        host.choose(configfs=target)
+
+
 def test_the_daemon_is_started_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "ensure_started", lambda: INFO)
     chosen = host.choose(userspace=True)

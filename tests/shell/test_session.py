@@ -93,6 +93,8 @@ def test_a_star_is_every_child(shown: Shown) -> None:
         ("create x name=y", "name is given twice"),
         ("create x self=y", "unexpected parameter 'self'"),
         ("info self=y", "unexpected parameter 'self'"),
+        ("ls / 1 -y", "unexpected argument '-y': options stand before the command"),
+        ("'ls' / 1 '='", "unexpected argument '=': write NAME=VALUE without blanks"),
         ("ls / -1", "must be a number"),
         ("ls / x", "must be a number"),
         ("help nosuch", "Cannot find help topic nosuch"),

@@ -113,7 +113,9 @@ class PortGroupNode(ObjectNode):
         from isadmin.lio.attributes import PORT_GROUP_ALUA
 
         legal = PORT_GROUP_ALUA[name].legal()
-        causes = {errno.EINVAL: (f"'{value}' is not accepted now", f"it is {legal}" if legal else "")}
+        supported = ", if the group supports it" if name == "alua_access_state" else ""
+        remedy = f"it is {legal}{supported}" if legal else ""
+        causes = {errno.EINVAL: (f"'{value}' is not accepted", remedy)}
         with attempting(f"Cannot set {name}", causes):
             files.write(f"{self.port_group.path}/{name}", str(value))
 

@@ -75,14 +75,27 @@ class ComparingCommands(SavingCommands):
         """
         path = self._generation(file) if file and file.isdecimal() else self._file(file)
         plan, _ = self._plan(path, prune=True)
-        self._show(plan, path)
+        self._show(plan, path, f"No difference from {path}")
         if plan:
             self.shell.status = DIFFERENT
 
-    def _show(self, plan: Plan, path: Path) -> None:
+    def _rehearse(self, plan: Plan, path: Path, nothing: str) -> None:
+        """Show what would be done, and what would be in its way."""
+        from isadmin.config.changes import Create
+        from isadmin.config.model import StorageObject, name_of
+
+        for change in plan.changes:
+            one = change.value if isinstance(change, Create) else None
+            if not isinstance(one, StorageObject) or one.plugin not in ("fileio", "block") or not one.dev:
+                continue
+            if not Path(one.dev).exists():
+                self.warn(f"{name_of(change.key)} could not be made: there is no {one.dev}")
+        self._show(plan, path, nothing)
+
+    def _show(self, plan: Plan, path: Path, nothing: str) -> None:
         from isadmin.shell import plans
 
-        plans.show(self.shell, plan, f"No difference from {path}", file=str(path))
+        plans.show(self.shell, plan, nothing, file=str(path))
 
     def _plan(
         self,

@@ -133,12 +133,14 @@ class ConfigurationCommands(ComparingCommands):
         """
         path = Path(file).expanduser()
         seconds = self._seconds(confirm_within)
-        plan, now = self._plan(path, prune=self._flag(prune))
+        pruned = self._flag(prune)
+        plan, now = self._plan(path, prune=pruned)
+        agrees = f"No change: the running configuration {'agrees with' if pruned else 'has all of'} {path}"
         if self._flag(dry_run):
-            self._show(plan, path)
+            self._rehearse(plan, path, agrees)
             return
         if not plan:
-            self.say(f"No change: the running configuration agrees with {path}")
+            self.say(agrees)
             return
         self._warn_of_sessions(plan)
         if seconds:
@@ -302,7 +304,9 @@ class ConfigurationCommands(ComparingCommands):
 
         plan, now = self._plan(path, prune=clear, narrowed=narrowed)
         if self._flag(dry_run):
-            self._show(plan, path)
+            whole = clear and narrowed is None
+            how = "agrees with" if whole else "has all that is to be restored of"
+            self._rehearse(plan, path, f"No change: the running configuration {how} {path}")
             return
         self._warn_of_sessions(plan)
         self._carry_out(plan, now, f"restoreconfig {path}", keep_going=self._flag(keep_going))
@@ -392,7 +396,7 @@ class ConfigurationCommands(ComparingCommands):
         entries = undoing.last(self.shell, int(count or 1))
         plan, now = undoing.plan(self.shell, entries, force=self._flag(force))
         if self._flag(dry_run):
-            self._show(plan, Path(str(entries[-1].file)))
+            self._rehearse(plan, Path(str(entries[-1].file)), "No change: nothing is left to take back")
             return
         self._warn_of_sessions(plan)
         plans.do(self.shell, plan, now)

@@ -184,6 +184,7 @@ class LunNode(ObjectNode):
             raise IsadminError(f"{self.name} has no ALUA", "its storage object's device does it itself")
         groups = [group.name for group in so.port_groups()]
         if value not in groups:
-            raise IsadminError(f"{so.full_name} has no ALUA group {value}", f"there is {', '.join(groups)}")
+            listed = ", ".join(sorted(groups))
+            raise IsadminError(f"{so.full_name} has no ALUA group {value}", f"there is {listed}")
         with attempting(f"Cannot set {name}"):
             files.write(f"{self.lun.path}/alua_tg_pt_gp", value)

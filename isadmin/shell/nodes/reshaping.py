@@ -88,9 +88,8 @@ class Reshaped(ObjectNode):
             self.say(f"No change: {so.full_name} has {size} bytes")
             return
         if size < before and not (self.shell.assume_yes or self.shell.can_ask or self.shell.rehearsing):
-            raise UsageError(
-                f"That cuts off the last {before - size} bytes of {so.full_name}", "the option -y says so"
-            )
+            what = f"That cuts off the last {before - size} bytes of {so.full_name}"
+            raise UsageError(what, "to do it, give the option -y")
         storage.resize_fileio(so, size)
         self.say(f"Resized {so.full_name} from {human_size(before)} to {human_size(size)}.{self._news()}")
 
@@ -172,7 +171,7 @@ def _need_consent(node: LioNode, name: str, argument: str) -> None:
         return
     along = node.takes_along(Command("", name, (argument,)))
     if along:
-        raise UsageError(f"{name} at {node.path} also {along[0]}", "the option -y says so")
+        raise UsageError(f"{name} at {node.path} also {along[0]}", "to do it, give the option -y")
 
 
 def _rename(node: ObjectNode, renamed: Callable[[Key, Object], tuple[Key, Object]]) -> None:

@@ -220,6 +220,15 @@ def test_leaving_saves_to_the_targets_own_file(world: World) -> None:
     assert world.out.getvalue().count("saved") == 1
 
 
+def test_leaving_says_what_is_not_saved(world: World) -> None:
+    world.run("set global auto_save_on_exit=false")
+    world.session.changed = True
+    said = len(world.out.getvalue())
+    world.session.finish(save=True)
+    assert world.out.getvalue()[said:] == "Global pref auto_save_on_exit=false: the changes are not saved\n"
+    assert not Path(str(world.host.savefile)).exists()
+
+
 def test_version_and_sessions(world: World) -> None:
     assert world.run("version") == f"isadmin version {__version__}\n"
     assert world.run("sessions") == "(no open sessions)\n"
