@@ -97,7 +97,10 @@ def test_another_size_is_undone_and_applied_in_place(exported: Userspace, tmp_pa
         initiator.ready(3)
         run(exported, "/backstores/fileio/disk", "resize", "2M")
         grown = configuration(exported, tmp_path)
-        run(exported, "undo")
+        undone = exported.isadmin("undo")
+        assert undone.returncode == 0
+        assert f"{tmp_path}/disk.img stays as long as it was" in undone.stderr
+        assert (tmp_path / "disk.img").stat().st_size == 2 * MIB
         assert configuration(exported, tmp_path) == before
         (tmp_path / "grown.json").write_text(json.dumps(grown))
         assert "size: 1048576 -> 2097152" in run(exported, "apply", f"{tmp_path}/grown.json", "--dry-run")

@@ -183,6 +183,8 @@ class ConfigurationCommands(ComparingCommands):
         outcome = plans.carry_out(self.shell, plan, now, command, keep_going=keep_going)
         self.get_root().refresh()
         self._warn_of_values_not_had(command, outcome.not_had)
+        for line in _longer_files(plan, now):
+            self.warn(line)
         for line in outcome.failed:
             self.warn(f"{line}, skipped")
         for line in outcome.skipped:
@@ -402,6 +404,8 @@ class ConfigurationCommands(ComparingCommands):
         plans.do(self.shell, plan, now)
         journal.forget(entries)
         self.get_root().refresh()
+        for line in _longer_files(plan, now):
+            self.warn(line)
         for entry in entries:
             self.say(f"Undone: {entry.origin.command} ({entry.origin.user}, {entry.origin.time})")
 
@@ -424,3 +428,19 @@ class ConfigurationCommands(ComparingCommands):
         self, parameters: Mapping[str, str], text: str, current_param: str
     ) -> list[str]:
         return ["true"] if current_param == "confirm" else []
+
+
+def _longer_files(plan: Plan, now: Flat) -> list[str]:
+    """What is said of files whose objects become smaller: nothing is cut off that was not to be."""
+    from isadmin.config.changes import Set
+    from isadmin.config.model import StorageObject, name_of
+
+    found = []
+    for change in plan.changes:
+        one = now.get(change.key)
+        if not isinstance(change, Set) or change.name != "size" or not isinstance(one, StorageObject):
+            continue
+        if one.plugin == "fileio" and one.size is not None and int(str(change.new)) < one.size:
+            name = name_of(change.key)
+            found.append(f"{one.dev} stays as long as it was: {name} has its first {change.new} bytes")
+    return found
