@@ -8,6 +8,7 @@ from tests.integration.test_apply import (  # noqa: F401
     configured,
     test_a_bad_file_changes_nothing_and_every_problem_is_named,
     test_a_deleted_storage_object_comes_back_with_all_that_hung_on_it,
+    test_a_dry_run_tells_what_could_not_be_made,
     test_a_process_that_dies_while_applying_is_undone,
     test_a_step_that_fails_takes_everything_back,
     test_changes_are_taken_back_one_after_the_other,
