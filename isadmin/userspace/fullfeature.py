@@ -22,6 +22,8 @@ from isadmin.userspace.iscsi.codes import (
     RejectReason,
 )
 from isadmin.userspace.iscsi.errors import ProtocolError
+from isadmin.userspace.iscsi.exchange import TextExchange
+from isadmin.userspace.iscsi.keys import KEYS, NO_VALUES, NOT_UNDERSTOOD, REJECT
 from isadmin.userspace.iscsi.pdu import (
     AsyncMessage,
     LogoutRequest,
@@ -36,7 +38,7 @@ from isadmin.userspace.iscsi.pdu import (
 )
 from isadmin.userspace.iscsi.pdu import LogoutResponse as LogoutResponsePdu
 from isadmin.userspace.iscsi.states import Event, State, taken
-from isadmin.userspace.iscsi.text import MAX_TEXT, format_pairs, parse_pairs, send_targets
+from isadmin.userspace.iscsi.text import format_pairs, send_targets
 from isadmin.userspace.sessions import ActiveSession
 from isadmin.userspace.taskmanagement import TaskManagement
 
@@ -63,9 +65,7 @@ class FullFeature(Commands):
 
     __slots__ = (
         "_nop_ticks",
-        "_text",
-        "_text_answer",
-        "_text_tag",
+        "_texts",
         "idle_ticks",
     )
 
@@ -74,9 +74,7 @@ class FullFeature(Commands):
         self.idle_ticks = 0
         self._nop_ticks = -1
         """Ticks since an unanswered NOP-In; -1: none is out."""
-        self._text = b""
-        self._text_answer = b""
-        self._text_tag = RESERVED_TAG
+        self._texts = TextExchange(self._new_tag)
 
     @property
     def idle(self) -> bool:
@@ -162,33 +160,11 @@ class FullFeature(Commands):
         return self._status_numbers()
 
     def _text_request(self, pdu: TextRequest) -> None:
-        if self._text_answer:
-            if pdu.ttt == self._text_tag and not pdu.data:
-                self._continue_text(pdu)
-                return
-            # Anything but asking for the rest starts anew (section 11.10.4).
-            self._text_answer = b""
-        elif pdu.ttt not in (RESERVED_TAG, self._text_tag):
-            raise ProtocolError("an unknown target transfer tag", RejectReason.INVALID_PDU_FIELD)
-        self._text += pdu.data
-        if len(self._text) > MAX_TEXT:
-            raise ProtocolError("a text without end")
-        if pdu.continued:
-            self._text_tag = self._new_tag()
-            numbers = self._status_numbers()
-            self._send(TextResponse(False, False, pdu.lun, pdu.itt, self._text_tag, *numbers))
-            return
-        pairs = parse_pairs(self._text)
-        self._text = b""
-        self._text_answer = b"".join(self._answer_key(key, value) for key, value in pairs)
-        self._continue_text(pdu)
-
-    def _continue_text(self, pdu: TextRequest) -> None:
-        part = self._text_answer[: self.max_xmit]
-        self._text_answer = rest = self._text_answer[self.max_xmit :]
-        self._text_tag = self._new_tag() if rest else RESERVED_TAG
+        part = self._texts.receive(pdu, self._answer_key, self.max_xmit)
         numbers = self._status_numbers()
-        self._send(TextResponse(not rest, bool(rest), pdu.lun, pdu.itt, self._text_tag, *numbers, data=part))
+        self._send(
+            TextResponse(part.final, part.continued, pdu.lun, pdu.itt, part.tag, *numbers, data=part.data)
+        )
 
     def _answer_key(self, key: str, value: str) -> bytes:
         session = self.session
@@ -198,22 +174,22 @@ class FullFeature(Commands):
             elif value in ("", "All"):
                 # In a normal session it is about the session's own target (section 13.3).
                 if value == "All" or session.discovery:
-                    return format_pairs([(key, "Reject")])
+                    return format_pairs([(key, REJECT)])
                 name = session.target
             elif session.discovery or value == session.target:
                 name = value
             else:
-                return format_pairs([(key, "Reject")])
+                return format_pairs([(key, REJECT)])
             host = self.server.host
             return send_targets(host.send_targets(self.connection, session.initiator, name))
         if key == "MaxRecvDataSegmentLength":
-            if value.isdigit() and 512 <= int(value) < 1 << 24:
-                self.max_xmit = min(int(value), self.active.max_xmit_limit)
-                return b""
-            return format_pairs([(key, "Reject")])
-        if key in ("InitiatorAlias", "NotUnderstood"):
+            text, number = self.active.ours.answer(KEYS[key], value)
+            if number is not None:
+                self.max_xmit = number
+            return b"" if text is None else format_pairs([(key, text)])
+        if key == "InitiatorAlias" or value in NO_VALUES:
             return b""
-        return format_pairs([(key, "NotUnderstood")])
+        return format_pairs([(key, REJECT if key in KEYS else NOT_UNDERSTOOD)])
 
     def _logout(self, pdu: LogoutRequest) -> None:
         session = self.session

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from isadmin.userspace.engine import ConnectionFacts, SessionFacts, SessionFailure
 from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.errors import DigestError, LoginError, ProtocolError
-from isadmin.userspace.iscsi.keys import Parameters, shown
-from isadmin.userspace.iscsi.login import Identity
+from isadmin.userspace.iscsi.keys import OurSide, shown
+from isadmin.userspace.iscsi.login import Identity, LoginMachine
 from isadmin.userspace.iscsi.session import Session
 from isadmin.userspace.model import NodeAcl, Tpg
 from isadmin.userspace.scsi.nexus import LunPath, Nexus
@@ -41,8 +41,8 @@ class ActiveSession:
         "fast_paths",
         "logged_out",
         "max_recv",
-        "max_xmit_limit",
         "nexus",
+        "ours",
         "rx_octets",
         "session",
         "timeouts",
@@ -51,14 +51,15 @@ class ActiveSession:
     )
 
     def __init__(
-        self, session: Session, nexus: Nexus, tpg: Tpg | None, acl: NodeAcl | None, max_recv: int
+        self, session: Session, nexus: Nexus, tpg: Tpg | None, acl: NodeAcl | None, ours: OurSide
     ) -> None:
         self.session = session
         self.nexus = nexus
         self.tpg = tpg
         self.acl = acl
-        self.max_recv = max_recv
-        self.max_xmit_limit = (1 << 24) - 1
+        self.max_recv = ours.max_recv_data_segment_length
+        self.ours = ours
+        """What is negotiated anew is negotiated with this."""
         self.fast_paths: dict[int, LunPath] = {}
         """The nexus's paths by the LUN field as a number, in each form that names the LUN."""
         self.logged_out = False
@@ -191,11 +192,12 @@ class Sessions:
             raise LoginError(LoginStatus.SESSION_DOES_NOT_EXIST, f"no session {identity.tsih}")
         return active
 
-    def begin(
-        self, identity: Identity, parameters: Parameters, cmd_sn: int, tpg: Tpg | None, acl: NodeAcl | None
-    ) -> ActiveSession:
-        """A new session, kept unless it is one of discovery (tpg None). LoginError when there are too
-        many."""
+    def begin(self, machine: LoginMachine, tpg: Tpg | None, acl: NodeAcl | None) -> ActiveSession:
+        """A new session for a login that is complete, kept unless it is one of discovery (tpg None).
+        LoginError when there are too many."""
+        identity, parameters = machine.identity, machine.parameters
+        assert identity is not None
+        assert parameters is not None
         if acl is not None:
             window = acl.cmdsn_depth
         elif tpg is not None:
@@ -216,13 +218,13 @@ class Sessions:
             isid=isid,
             tsih=tsih,
             sid=sid,
-            cmd_sn=cmd_sn,
+            cmd_sn=machine.cmd_sn,
             window=max(1, window),
             parameters=parameters,
             dynamic=acl is None,
         )
         nexus = Nexus(initiator, isid, target, tpgt)
-        active = ActiveSession(session, nexus, tpg, acl, parameters.max_recv_data_segment_length)
+        active = ActiveSession(session, nexus, tpg, acl, machine.ours)
         if tpg is not None:
             port = (initiator, isid, tpg)
             if port in self._cut_off:

@@ -251,12 +251,11 @@ class Target:
 
     def establish(self, connection: Connection, machine: LoginMachine) -> Established:
         """A login is complete: make its session, or join it."""
-        identity, parameters = machine.identity, machine.parameters
+        identity = machine.identity
         assert identity is not None
-        assert parameters is not None
         sessions = self._sessions
         if identity.discovery:
-            active = sessions.begin(identity, parameters, machine.cmd_sn, None, None)
+            active = sessions.begin(machine, None, None)
         else:
             # Asked again: the configuration may have changed since the first request.
             tpg, acl = self._admission.admitted(connection.listener, identity)
@@ -268,11 +267,12 @@ class Target:
                     # Session reinstatement (section 6.3.5): the initiator has given the old one up.
                     old.logged_out = True
                     self._end(old, "the initiator logged in anew")
-                active = sessions.begin(identity, parameters, machine.cmd_sn, tpg, acl)
+                active = sessions.begin(machine, tpg, acl)
                 self._maps.apply(active)
                 self._admission.counters(tpg.target).accepts += 1
         connection.active = active
-        return Established(active.session.tsih, active.session.max_cmd_sn)
+        session = active.session
+        return Established(session.tsih, session.exp_cmd_sn, session.max_cmd_sn)
 
     def _join(self, connection: Connection, identity: Identity, tpg: Tpg) -> ActiveSession:
         """Another connection of a session, or one in the place of another (section 6.3.4)."""

@@ -336,8 +336,16 @@ def test_pings(disk: Initiator) -> None:
 
 def test_unknown_text_keys(disk: Initiator) -> None:
     reply = disk.text(b"X-key=1\0MaxBurstLength=512\0InitiatorAlias=me\0")
-    assert reply.data == b"X-key=NotUnderstood\0MaxBurstLength=NotUnderstood\0"
+    assert reply.data == b"X-key=NotUnderstood\0MaxBurstLength=Reject\0"
     assert reply.flags == 0x80
+
+
+def test_a_data_segment_length_that_is_declared_anew(disk: Initiator) -> None:
+    for value, answer in (("0x400", b""), ("\u00b2", b"Reject"), ("511", b"Reject"), ("", b"Reject")):
+        reply = disk.text(f"MaxRecvDataSegmentLength={value}\0".encode())
+        assert reply.data == (b"MaxRecvDataSegmentLength=" + answer + b"\0" if answer else b"")
+    data = disk.nop(b"z" * 2048).data
+    assert data == b"z" * 1024
 
 
 def test_a_text_request_in_parts(disk: Initiator) -> None:

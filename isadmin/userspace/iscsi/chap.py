@@ -29,7 +29,8 @@ MAX_CHALLENGE = 1024
 
 @dataclass(frozen=True, slots=True)
 class ChapSecrets:
-    """Names and secrets of one direction or both. An empty mutual secret: we cannot prove ourselves."""
+    """Names and secrets of one direction or both. An empty mutual secret: we cannot prove ourselves. Bytes of
+    names that are no UTF-8 are surrogate escapes."""
 
     name: str
     secret: bytes = field(repr=False)
@@ -140,7 +141,7 @@ class Chap:
         for accepted in self._accepted:
             wanted = response(self._algorithm, self._identifier, accepted.secret, self._challenge)
             # Both are computed before either is looked at: time tells nothing about which one was wrong.
-            right_name = hmac.compare_digest(name.encode(), accepted.name.encode())
+            right_name = hmac.compare_digest(name.encode(), accepted.name.encode(errors="surrogateescape"))
             right_answer = hmac.compare_digest(given, wanted)
             if right_name and right_answer:
                 proven = accepted

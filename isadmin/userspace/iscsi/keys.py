@@ -19,7 +19,8 @@ from isadmin.userspace.iscsi.text import Pairs, format_pairs, parse_number
 NOT_UNDERSTOOD = "NotUnderstood"
 REJECT = "Reject"
 IRRELEVANT = "Irrelevant"
-_NO_VALUES = frozenset((NOT_UNDERSTOOD, IRRELEVANT, REJECT))
+NO_VALUES = frozenset((NOT_UNDERSTOOD, IRRELEVANT, REJECT))
+"""What is said in place of a key's value, and needs no answer."""
 
 
 class Kind(Enum):
@@ -121,8 +122,8 @@ KEYS: dict[str, Key] = {key.name: key for key in (
 )}
 # fmt: on
 
-SUPPORTED_LEVEL = 0
-"""The ErrorRecoveryLevel we have, whatever param/ErrorRecoveryLevel says."""
+FIXED = {"ErrorRecoveryLevel": "0", "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes"}
+"""What we can do, whatever param/* says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +198,21 @@ class OurSide:
     counts as its default."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = values
+        self._values = {**values, **FIXED}
         self.max_recv_data_segment_length = self._number("MaxRecvDataSegmentLength")
+        self.wishes = {key.name: text for key in KEYS.values() if (text := self._wish(key))}
+        """What we propose of keys of which the initiator says nothing: their defaults are not ours."""
+
+    def _wish(self, key: Key) -> str:
+        """Our value of a key, if it would change what holds when nobody speaks of it."""
+        if Use.TARGET not in key.use:
+            return ""
+        if key.kind is Kind.LIST:
+            return "" if key.default in self._list(key) else ",".join(self._list(key))
+        if key.kind not in (Kind.NUMBER, Kind.BOOLEAN):
+            return ""
+        answer, _ = self.answer(key, key.default)
+        return "" if answer in (key.default, None) else answer
 
     def answer(self, key: Key, value: str) -> Answer:
         """What comes of an initiator's value, whatever else was said before."""
@@ -208,8 +222,6 @@ class OurSide:
         return self._values.get(name, "").strip() or KEYS[name].default
 
     def _number(self, name: str) -> int:
-        if name == "ErrorRecoveryLevel":
-            return SUPPORTED_LEVEL
         key = KEYS[name]
         try:
             number = parse_number(self._text(name))
@@ -230,11 +242,18 @@ class OurSide:
         result = bool(key.result(value == "Yes", self._text(key.name) == "Yes"))
         return "Yes" if result else "No", result
 
-    def _to_list(self, key: Key, value: str) -> Answer:
+    def _list(self, key: Key) -> list[str]:
         ours = [item.strip() for item in self._text(key.name).split(",")]
+        return [item for item in ours if item in key.choices] or [key.default]
+
+    def _to_list(self, key: Key, value: str) -> Answer:
+        ours = self._list(key)
         for item in value.split(","):
-            if item in ours and item in key.choices:
+            if item in ours:
                 return item, item != "None"
+        if key.default not in ours:
+            # To reject it would mean to go on without, as if nobody had asked for it here.
+            raise LoginError(LoginStatus.INITIATOR_ERROR, f"{key.name} has to be {' or '.join(ours)}")
         return REJECT, None
 
     def _to_declared_number(self, key: Key, value: str) -> Answer:
@@ -280,6 +299,8 @@ class Negotiator:
         self._leading = inherited is None
         self._seen: set[str] = set()
         self._declared = False
+        self._proposed: frozenset[str] = frozenset()
+        """Keys of ours that the initiator has not answered yet."""
         self._results: dict[str, Any] = {"max_recv_data_segment_length": ours.max_recv_data_segment_length}
         if inherited is not None:
             for name, attribute in _ATTRIBUTE.items():
@@ -297,6 +318,7 @@ class Negotiator:
         new._leading = self._leading
         new._seen = self._seen.copy()
         new._declared = self._declared
+        new._proposed = self._proposed
         new._results = self._results.copy()
         return new
 
@@ -307,9 +329,22 @@ class Negotiator:
         self._declared = True
         return format_pairs([("MaxRecvDataSegmentLength", str(self._ours.max_recv_data_segment_length))])
 
+    def proposals(self) -> bytes:
+        """What we have to propose at the end of the negotiation, for the initiator to answer before it goes
+        on; empty when that is nothing."""
+        new = self._ours.wishes.keys() - self._seen
+        if not self._leading:
+            new = {name for name in new if not KEYS[name].leading}
+        if self._discovery:
+            new = {name for name in new if not KEYS[name].normal_only}
+        self._seen |= new
+        self._proposed |= new
+        return format_pairs((name, text) for name, text in self._ours.wishes.items() if name in new)
+
     def receive(self, pairs: Pairs) -> bytes:
         """Our answers to keys of the initiator that come together, with our declarations once it has made
-        its own. LoginError(INITIATOR_ERROR) for a key sent twice, or by the wrong side."""
+        its own. LoginError(INITIATOR_ERROR) for a key sent twice, or by the wrong side, and
+        where we insist on what it does not offer."""
         said: list[bytes] = []
         for key, value in pairs:
             answer = self.answer(key, value)
@@ -325,14 +360,18 @@ class Negotiator:
         key = KEYS.get(name)
         if key is None:
             return NOT_UNDERSTOOD
+        if name in self._proposed:
+            self._settle(key, value)
+            return None
         if name in self._seen:
             raise LoginError(LoginStatus.INITIATOR_ERROR, f"{name} was sent twice")
         self._seen.add(name)
-        if not key.offered or (key.leading and not self._leading):
-            raise LoginError(LoginStatus.INITIATOR_ERROR, f"{name} is not for the initiator to send here")
-        if key.kind is Kind.DECLARED_TEXT or value in _NO_VALUES:
+        if not key.offered:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, f"{name} is not for the initiator to send")
+        if key.kind is Kind.DECLARED_TEXT or value in NO_VALUES:
             return None
-        if self._discovery and key.normal_only:
+        if (self._discovery and key.normal_only) or (key.leading and not self._leading):
+            # What holds for all of a session was settled by its first connection.
             return IRRELEVANT
         answer, result = self._ours.answer(key, value)
         attribute = _ATTRIBUTE.get(name)
@@ -344,6 +383,19 @@ class Negotiator:
             self._results[attribute] = result
         return answer
 
+    def _settle(self, key: Key, value: str) -> None:
+        """The initiator's answer to a proposal of ours: a default holds where it has no value for the key."""
+        self._proposed -= {key.name}
+        if key.kind is not Kind.LIST and value in NO_VALUES:
+            return
+        answer, result = self._ours.answer(key, value)
+        if answer != value:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, f"{key.name}={value} answers no proposal of ours")
+        self._results[_ATTRIBUTE[key.name]] = result
+
     def finish(self) -> Parameters:
-        """The results."""
+        """The results. LoginError(INITIATOR_ERROR) when the initiator is silent about what we insist on."""
+        for name in self._ours.wishes:
+            if KEYS[name].kind is Kind.LIST and _ATTRIBUTE[name] not in self._results:
+                raise LoginError(LoginStatus.INITIATOR_ERROR, f"{name} has to be negotiated")
         return Parameters(**self._results)

@@ -34,8 +34,8 @@ MAX_REQUESTS = 64
 MAX_NAME = 223
 """Bytes of an iSCSI name (section 4.2.7.1)."""
 
-DEFAULT_WINDOW = 64
-"""Commands that responses promise room for before there is a session."""
+MAX_ANSWER = 8192
+"""Bytes of a response's text: what an initiator takes before it has said otherwise (section 13.12)."""
 
 _REQUEST = Struct(">xBxB4x14s2xI20x").unpack
 """A Login Request (section 11.12): T, C, CSG and NSG; Version-min; ISID, TSIH, ITT and CID; CmdSN."""
@@ -118,6 +118,12 @@ def said_by(text: bytes) -> Said:
     return _remembered(text)
 
 
+def normal_name(name: str) -> str:
+    """An initiator's name as ACLs have it: names that differ in the case of letters are one (section
+    4.2.7.1), which LIO, too, has in lower case."""
+    return name.lower()
+
+
 class Identity(NamedTuple):
     """Who logs in, and to what. target is empty in a discovery session."""
 
@@ -188,9 +194,10 @@ def introduction(tpgt: int, alias: str) -> bytes:
 
 
 class Established(NamedTuple):
-    """The session that a login has led to."""
+    """The session that a login has led to, and its command window."""
 
     tsih: int
+    exp_cmd_sn: int
     max_cmd_sn: int
 
 
@@ -256,7 +263,7 @@ class LoginMachine:
         """The CmdSN of the login requests: the first command's."""
         self.cid = 0
         self.initiator = ""
-        """InitiatorName as given, for reports on failed logins."""
+        """Its name, for reports on failed logins."""
         self._names = b""
         """ISID, TSIH, ITT and CID of the first request."""
         self._stage = Stage.SECURITY
@@ -270,6 +277,12 @@ class LoginMachine:
         self._negotiator: Negotiator | None = None
         self._method = ""
         self._chap: Chap | None = None
+
+    @property
+    def ours(self) -> OurSide:
+        """Our side of the operational keys, once the initiator has named itself."""
+        assert self._grant is not None
+        return self._grant.values
 
     def receive(self, header: bytes, data: bytes) -> bytes:
         """The response to one request, given as its basic header segment and its data, as it goes on the wire
@@ -306,14 +319,13 @@ class LoginMachine:
         """length: of the text, without its padding."""
         stat_sn = self.stat_sn
         self.stat_sn = stat_sn + 1 & 0xFFFFFFFF
-        if made is None:
-            max_cmd_sn = cmd_sn + DEFAULT_WINDOW - 1 & 0xFFFFFFFF
-        else:
-            tsih, max_cmd_sn = made
+        # Before there is a session there is room for its first command: a window never closes again.
+        exp_cmd_sn = max_cmd_sn = cmd_sn
+        if made is not None:
+            tsih, exp_cmd_sn, max_cmd_sn = made
             names = names[:6] + tsih.to_bytes(2, "big") + names[8:]
-        return (
-            _RESPONSE(_LOGIN_RESPONSE, flags, length, names[:12], stat_sn, cmd_sn, max_cmd_sn, status) + text
-        )
+        numbers = stat_sn, exp_cmd_sn, max_cmd_sn
+        return _RESPONSE(_LOGIN_RESPONSE, flags, length, names[:12], *numbers, status) + text
 
     def _receive(self, header: bytes, data: bytes) -> bytes:
         flags, version_min, names, cmd_sn = _REQUEST(header)
@@ -379,7 +391,7 @@ class LoginMachine:
     def _identify(self, names: bytes, given: dict[str, str]) -> Grant:
         """Ask the authority about the initiator."""
         isid, tsih, _, self.cid = _NAMES(names)
-        self.initiator = initiator = given.get("InitiatorName", "")
+        self.initiator = initiator = normal_name(given.get("InitiatorName", ""))
         target = given.get("TargetName", "")
         discovery = given.get("SessionType") == "Discovery"
         if not initiator:
@@ -403,7 +415,7 @@ class LoginMachine:
         assert identity is not None
         known = {"InitiatorName": identity.initiator, "TargetName": identity.target}
         for key, value in given.items():
-            if known.get(key) and known[key] != value:
+            if known.get(key) and known[key] != (normal_name(value) if key == "InitiatorName" else value):
                 raise LoginError(LoginStatus.INITIATOR_ERROR, f"{key} changed in mid-login")
 
     def _step(self, grant: Grant, current: Stage, following: Stage | None, said: Said) -> Step:
@@ -431,7 +443,12 @@ class LoginMachine:
             following = None
         if current is Stage.OPERATIONAL or following is Stage.FULL_FEATURE:
             answer += negotiator.declarations()
+        if current is Stage.OPERATIONAL and following is not None and (proposals := negotiator.proposals()):
+            answer += proposals
+            following = None
         length = len(answer)
+        if length > MAX_ANSWER:
+            raise LoginError(LoginStatus.INITIATOR_ERROR, "more keys than can be answered at once")
         return Step(
             flags=current << 2 | (0 if following is None else _TRANSIT | following),
             answer=answer + padding(length),

@@ -35,8 +35,8 @@ def parse_pairs(data: bytes) -> list[tuple[str, str]]:
 
 
 def format_pairs(pairs: Iterable[tuple[str, str]]) -> bytes:
-    """The wire form of pairs."""
-    return "".join([f"{key}={value}\0" for key, value in pairs]).encode()
+    """The wire form of pairs. Values that were configured as other bytes than UTF-8 go out as these bytes."""
+    return "".join([f"{key}={value}\0" for key, value in pairs]).encode(errors="surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)

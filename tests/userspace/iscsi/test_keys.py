@@ -135,8 +135,68 @@ def test_a_later_connection_takes_over_the_sessions_results() -> None:
     assert side.answer("HeaderDigest", "None") == "None"
     found = side.finish()
     assert (found.max_burst_length, found.initial_r2t, found.header_digest) == (4096, False, False)
-    with pytest.raises(LoginError):
-        side.answer("MaxBurstLength", "8192")
+    assert side.answer("MaxBurstLength", "8192") == "Irrelevant"
+    assert side.answer("SessionType", "Normal") is None
+    assert side.finish().max_burst_length == 4096
+
+
+@pytest.mark.parametrize("key", ["DataPDUInOrder", "DataSequenceInOrder"])
+def test_order_is_kept_whatever_both_sides_say(key: str) -> None:
+    assert negotiator({key: "No"}).answer(key, "No") == "Yes"
+
+
+STRICT = {"MaxBurstLength": "16384", "ImmediateData": "No", "InitialR2T": "Yes", "MaxConnections": "4"}
+
+
+def test_what_the_initiator_does_not_offer_is_proposed_where_its_default_is_not_ours() -> None:
+    side = negotiator(STRICT)
+    assert side.answer("MaxBurstLength", "65536") == "16384"
+    assert side.proposals() == b"ImmediateData=No\0"
+    assert side.proposals() == b""
+    assert side.answer("ImmediateData", "No") is None
+    found = side.finish()
+    assert (found.max_burst_length, found.immediate_data, found.max_connections) == (16384, False, 1)
+    with pytest.raises(LoginError, match="twice"):
+        side.answer("ImmediateData", "No")
+
+
+@pytest.mark.parametrize("reply", ["Irrelevant", "NotUnderstood", "Reject"])
+def test_a_proposal_without_a_value_for_answer_leaves_the_default(reply: str) -> None:
+    side = negotiator({"FirstBurstLength": "8192"})
+    assert side.proposals() == b"FirstBurstLength=8192\0"
+    assert side.answer("FirstBurstLength", reply) is None
+    assert side.finish().first_burst_length == 65536
+
+
+@pytest.mark.parametrize("reply", ["16384", "x", ""])
+def test_an_answer_that_no_proposal_allows(reply: str) -> None:
+    side = negotiator({"FirstBurstLength": "8192"})
+    side.proposals()
+    with pytest.raises(LoginError, match="proposal"):
+        side.answer("FirstBurstLength", reply)
+
+
+def test_a_digest_that_has_to_be_is() -> None:
+    ours = {"HeaderDigest": "CRC32C"}
+    with pytest.raises(LoginError, match="has to be CRC32C"):
+        negotiator(ours).answer("HeaderDigest", "None")
+    silent = negotiator(ours)
+    with pytest.raises(LoginError, match="has to be negotiated"):
+        silent.finish()
+    assert silent.proposals() == b"HeaderDigest=CRC32C\0"
+    with pytest.raises(LoginError, match="has to be negotiated"):
+        silent.finish()
+    agreed = silent.copy()
+    assert agreed.answer("HeaderDigest", "CRC32C") is None
+    assert agreed.finish().header_digest
+    with pytest.raises(LoginError, match="has to be CRC32C"):
+        silent.answer("HeaderDigest", "Reject")
+
+
+def test_nothing_is_proposed_that_another_connection_has_settled_or_discovery_has_not() -> None:
+    ours = OurSide({**STRICT, "DefaultTime2Wait": "7"})
+    assert Negotiator(ours, discovery=False, inherited=Parameters()).proposals() == b""
+    assert Negotiator(ours, discovery=True).proposals() == b"DefaultTime2Wait=7\0"
 
 
 def test_what_our_side_cannot_read_counts_as_the_default() -> None:

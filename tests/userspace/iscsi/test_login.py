@@ -60,7 +60,7 @@ class Targets:
         if self.refuse is not None:
             raise LoginError(self.refuse, "not now")
         self.established += 1
-        return Established(77, 200)
+        return Established(77, machine.cmd_sn, 200)
 
 
 def request(
@@ -134,6 +134,63 @@ def test_a_login_in_one_request() -> None:
     assert ok(response)["MaxBurstLength"] == "65536"
     assert response.tsih == 77
     assert machine.done
+
+
+def test_initiators_names_that_differ_in_the_case_of_letters_are_one() -> None:
+    targets = Targets()
+    machine = LoginMachine(targets)
+    receive(
+        machine, request(0, 1, {**NAMES, "InitiatorName": "iqn.2003-01.org.test:I", "AuthMethod": "None"})
+    )
+    ok(receive(machine, request(1, 3, {**OPERATIONAL, "InitiatorName": "IQN.2003-01.org.test:i"})))
+    assert machine.done
+    assert targets.asked[0].initiator == machine.initiator == "iqn.2003-01.org.test:i"
+
+
+def test_the_command_window_never_shrinks_during_a_login() -> None:
+    machine = LoginMachine(Targets())
+    first = receive(machine, request(0, 1, {**NAMES, "AuthMethod": "None"}))
+    assert (first.exp_cmd_sn, first.max_cmd_sn) == (100, 100)
+    last = receive(machine, request(1, 3, OPERATIONAL))
+    assert (last.exp_cmd_sn, last.max_cmd_sn) == (100, 200)
+
+
+def test_a_proposal_of_ours_is_answered_before_the_login_goes_on() -> None:
+    machine = LoginMachine(Targets(values=OurSide({"ImmediateData": "No", "HeaderDigest": "CRC32C"})))
+    receive(machine, request(0, 1, {**NAMES, "AuthMethod": "None"}))
+    second = receive(machine, request(1, 3, OPERATIONAL))
+    found = ok(second)
+    assert (found["ImmediateData"], found["HeaderDigest"]) == ("No", "CRC32C")
+    assert (second.transit, second.csg) == (False, 1)
+    assert not machine.done
+    third = receive(machine, request(1, 3, {"ImmediateData": "No", "HeaderDigest": "CRC32C"}))
+    assert ok(third) == {}
+    assert machine.parameters is not None
+    assert (machine.parameters.immediate_data, machine.parameters.header_digest) == (False, True)
+
+
+def test_a_digest_that_has_to_be_and_is_left_out() -> None:
+    machine = LoginMachine(Targets(values=OurSide({"DataDigest": "CRC32C"})))
+    failed(machine, request(0, 3, {**NAMES, "AuthMethod": "None"}), LoginStatus.INITIATOR_ERROR)
+
+
+def test_more_keys_than_can_be_answered() -> None:
+    machine = LoginMachine(Targets())
+    many = {f"X-{number}": "1" for number in range(1000)}
+    failed(machine, request(1, 3, {**NAMES, **many}), LoginStatus.INITIATOR_ERROR)
+
+
+def test_names_that_are_no_utf_8() -> None:
+    """As configfs has them: bytes that are no UTF-8 are surrogate escapes."""
+    secrets = ChapSecrets("us\udce9r", b"a-long-secret", "t\udcff", b"another-secret")
+    targets = Targets(auth_required=True, secrets=(secrets,), introduction=introduction(3, "d\udce9"))
+    machine = LoginMachine(targets)
+    first = receive(machine, request(0, 0, {**NAMES, "AuthMethod": "CHAP"}, transit=False))
+    assert first.status == LoginStatus.SUCCESS
+    assert b"TargetAlias=d\xe9\0" in first.data
+    receive(machine, request(0, 0, {"CHAP_A": "5"}, transit=False))
+    wrong = request(0, 1, {"CHAP_N": "user", "CHAP_R": "0x00"})
+    failed(machine, wrong, LoginStatus.AUTHENTICATION_FAILURE)
 
 
 def test_from_security_straight_to_full_feature() -> None:
