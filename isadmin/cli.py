@@ -46,7 +46,7 @@ OPTIONS = (
     Option(("-h", "--help"), None, "print this and exit; `help` is about the shell's commands"),
     Option(("-v", "--version"), None, "print the version and exit"),
     Option(("-f", "--file"), "FILE", "run the commands in FILE, one a line (- for standard input)"),
-    Option(("-c", "--commands"), "COMMANDS", "run these commands, parted by ;"),
+    Option(("-c", "--commands"), "COMMANDS", "run these commands, parted by ; at a word's end"),
     Option(("--keep-going",), None, "go on after a command of a batch failed; the exit status is its own"),
     Option(("--atomic",), None, "undo all that a batch did if one of its commands fails"),
     Option(("--dry-run",), None, "show what the command would change, and change nothing"),
@@ -167,6 +167,8 @@ def _report(error: IsadminError, where: str, suffix: str = "", *, debug: bool = 
 
     with suppress(BrokenPipeError):
         sys.stdout.flush()
+    if isinstance(error, UsageError) and sys.stderr.isatty() and (caret := error.caret()):
+        print(caret, file=sys.stderr)
     print(f"{where}{error.line()}{suffix}", file=sys.stderr)
     return error.status
 

@@ -53,6 +53,11 @@ def _one_line(text: str) -> str:
 class UsageError(IsadminError):
     status = 2
 
+    def caret(self) -> str:
+        """Lines for a terminal that point at what is wrong in a line that was typed; empty where no place is
+        known, or a secret would show."""
+        return ""
+
 
 class NoTargetError(IsadminError):
     status = 3

@@ -67,6 +67,24 @@ class Session:
     def dynamic(self) -> bool:
         return self.acl is None
 
+    @property
+    def authenticated(self) -> bool | None:
+        """Has the initiator proven itself by CHAP? True where its ACL lets nobody in without, False where
+        there is nothing to prove itself by; None where either may be, and LIO does not tell."""
+        acl = self.acl
+        if acl is None:
+            return None
+        try:
+            known = [files.read(f"{acl.path}/auth/{name}") for name in ("userid", "password")]
+        except OSError:
+            return None
+        if any(value in ("", "NULL") for value in known):
+            return False
+        wanted = files.read_or(f"{acl.path}/attrib/authentication", "-1").strip()
+        if wanted == "-1":
+            wanted = files.read_or(f"{acl.tpg.path}/attrib/authentication", "").strip()
+        return True if wanted == "1" else None
+
 
 _LINES = (
     ("id", re.compile(r"LIO Session ID:\s*(\d+)")),

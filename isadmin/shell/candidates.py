@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isadmin.lio import files, sessions
+from isadmin.shell.nodes.addresses import DEFAULT_PORT, is_wildcard
 from isadmin.shell.nodes.sizes import human_size
 
 if TYPE_CHECKING:
@@ -27,14 +28,18 @@ _LOCAL = re.compile(r"\|-- (\S+)\n\s+/32 host LOCAL")
 
 
 def addresses(tpg: Tpg) -> dict[str, str]:
-    """The addresses of this host at which no portal of the target listens yet, the loopback's last."""
-    used = {portal.address.strip("[]") for one in tpg.target.tpgs() for portal in one.portals()}
+    """The addresses of this host at which no portal of the target listens yet, the loopback's last. A portal
+    at all addresses leaves only other ports to them."""
+    portals = [portal for one in tpg.target.tpgs() for portal in one.portals()]
+    used = {portal.address.strip("[]") for portal in portals}
+    everywhere = [p.name for p in portals if p.port == DEFAULT_PORT and is_wildcard(p.address)]
     found = [(address, where) for address, where in _host_addresses() if address not in used]
     found.sort(key=lambda one: ipaddress.ip_address(one[0]).is_loopback)
     for wildcard, meaning in (("0.0.0.0", "all of IPv4"), ("::0", "all of IPv6 and IPv4")):  # noqa: S104
         if wildcard not in used:
             found.append((wildcard, meaning))
-    return dict(found)
+    behind = f"; needs another port: there is {everywhere[0]}" if everywhere else ""
+    return {address: f"{meaning}{behind}" for address, meaning in found}
 
 
 def _host_addresses() -> list[tuple[str, str]]:

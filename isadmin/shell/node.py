@@ -182,6 +182,8 @@ class Node(Groups):
         return method
 
     def _hint(self, command: str) -> str:
+        if ";" in command:
+            return "; parts the commands of -c, at the end of a word"
         if any(child._name == command for child in self.children):
             return f"to go there, type {command}/"
         if command in self.get_root().list_commands():

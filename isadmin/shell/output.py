@@ -103,7 +103,7 @@ def session(one: LioSession, *, detail: bool) -> dict[str, Any]:
             ]
         elif one.acl is not None:
             luns = [_mapped(lun) for lun in sorted(one.acl.mapped_luns(), key=lambda lun: lun.number)]
-        facts |= {"mapped_luns": luns, "queue": one.queue}
+        facts |= {"mapped_luns": luns, "queue": one.queue, "authenticated": one.authenticated}
     return facts
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Value = bool | int | str | None
 
 COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
-LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
+LOG_LEVELS = ("critical", "error", "warning", "info", "verbose", "debug")
 """What targetcli's scripts may set; isadmin keeps no log file of its own."""
 
 
@@ -81,7 +81,7 @@ TABLE: dict[str, Preference] = {
             "default_portal",
             "string",
             "0.0.0.0:3260",
-            "ADDRESS:PORT that auto_add_default_portal listens on.",
+            "ADDRESS:PORT that auto_add_default_portal listens on; [::0]:3260, IPv6 as well, in targetcli 3.",
         ),
         Preference(
             "export_backstore_name_as_model",

@@ -4,6 +4,9 @@ Tab completes, the arrow keys and Ctrl-R find earlier lines, Ctrl-C clears the l
 Ctrl-D leaves. A paste of several lines runs them in order, up to the first that fails. Lines that hold a
 secret are not remembered. Lines are colored as they are typed, and what is wrong in them is underlined;
 what that takes to know is found out in a thread.
+
+A terminal that can do nothing but print gets none of it: lines are read as the terminal itself has them
+edited, so that what is shown is what is run.
 """
 
 from __future__ import annotations
@@ -39,11 +42,12 @@ from prompt_toolkit.shortcuts import radiolist_dialog
 from prompt_toolkit.styles import Style
 
 from isadmin import __version__
-from isadmin.errors import IsadminError
+from isadmin.errors import IsadminError, UsageError
 from isadmin.shell import highlight, pager
 from isadmin.shell.background import Background
 from isadmin.shell.language import LanguageError, holds_secret, parse
 from isadmin.shell.node import Node
+from isadmin.shell.places import Places
 from isadmin.shell.session import Session
 from isadmin.shell.suggest import suggest_fuzzily
 
@@ -80,14 +84,14 @@ class _MemoryHistory(_NoSecrets, InMemoryHistory):
     pass
 
 
-def history_file() -> Path:
-    """Where this user's lines are remembered."""
+def state_directory() -> Path:
+    """Where this user's lines and places are remembered."""
     base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path("~/.local/state").expanduser()) / "isadmin" / "history"
+    return (Path(base) if base else Path("~/.local/state").expanduser()) / "isadmin"
 
 
 def _history() -> History:
-    file = history_file()
+    file = state_directory() / "history"
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:
@@ -145,8 +149,10 @@ class Repl:
     ) -> None:
         self.session = session
         self.debug = debug
+        self._plain = screen is None and not _is_able(None)
         self._background = Background(session, self._redraw)
         self._completer = _TreeCompleter(session)
+        self._places = Places(state_directory())
         self._prompt: PromptSession[str] = PromptSession(
             history=_history(),
             # Its own completion has no part in it, but keeps room for a menu.
@@ -168,12 +174,16 @@ class Repl:
 
     def run(self) -> int:
         """Read and run lines until the user leaves; the exit status."""
-        self._background.start()
+        self.session.begin_where(self._places.read())
         try:
+            if self._plain:
+                return self._run()
+            self._background.start()
             with _keys_wait(self.session):
                 return self._run()
         finally:
             self._background.stop()
+            self._places.write(self.session.places)
 
     def _run(self) -> int:
         kind = self.session.host.kind
@@ -182,7 +192,7 @@ class Repl:
         self.session.say("For help on commands, type 'help'.\n")
         while not self.session.exiting:
             try:
-                text = self._prompt.prompt([(PROMPT_STYLE, self.session.prompt())])
+                text = self._read()
             except KeyboardInterrupt:
                 continue
             except EOFError:
@@ -196,6 +206,21 @@ class Repl:
             self._report(error)
             return error.status
         return 0
+
+    def _read(self) -> str:
+        """The next line, or lines pasted. Raises KeyboardInterrupt at Ctrl-C, EOFError at the end."""
+        if not self._plain:
+            return self._prompt.prompt([(PROMPT_STYLE, self.session.prompt())])
+        try:
+            print(self.session.prompt(), end="", flush=True)
+            line = sys.stdin.readline()
+        except KeyboardInterrupt:
+            print()
+            raise
+        if not line:
+            raise EOFError
+        self._prompt.history.append_string(line.rstrip("\n"))
+        return line
 
     def _settle_cpr(self) -> None:
         """A terminal that did not say where its cursor is by the end of a line never will: ask no more.
@@ -232,8 +257,8 @@ class Repl:
             import traceback
 
             traceback.print_exception(error)
-        if isinstance(error, LanguageError) and error.caret():
-            print(error.caret(), file=sys.stderr)
+        if isinstance(error, UsageError) and (caret := error.caret()):
+            print(caret, file=sys.stderr)
         print(error.line(), file=sys.stderr, flush=True)
 
     def _redraw(self) -> None:

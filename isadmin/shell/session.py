@@ -336,6 +336,22 @@ class Session:
             self._history.append(node.path)
             self._history_at += 1
 
+    @property
+    def places(self) -> list[str]:
+        """The places visited, up to the current one."""
+        return self._history[: self._history_at + 1]
+
+    def begin_where(self, places: Sequence[str]) -> None:
+        """Go on where an earlier session was, if that place is still there; its places come before this
+        one's."""
+        if not places:
+            return
+        try:
+            node = self.root.get_node(places[-1])
+        except IsadminError:
+            return
+        self._history, self._history_at, self._current = list(places), len(places) - 1, node
+
     def visited(self, step: int) -> Node | None:
         """The place before (-1) or after (1) this one in the history of places that still exist."""
         at = self._history_at + step

@@ -203,7 +203,7 @@ SCENARIOS: dict[str, list[str]] = {
             for value in ("-1", "''", "ten", "1.5", "0x10", "10", "010")
         ),
         *(f"set global color_path={value}" for value in ("red", "magenta", "default", "purple", "RED", "''")),
-        *(f"set global loglevel_console={value}" for value in ("debug", "info", "loud")),
+        *(f"set global loglevel_console={value}" for value in ("debug", "verbose", "info", "loud")),
         "set global max_backup_files=5",
         "get global max_backup_files",
         "set global max_backup_files=10",
@@ -729,6 +729,7 @@ SCENARIOS: dict[str, list[str]] = {
             "ls",
             "untag pair",
             f"untag wwn_or_tag={I1}",
+            "untag nosuch",
             "ls",
             f"delete {I3}",
         ),

@@ -56,6 +56,7 @@ SAYS = {
     r"set global loglevel_console=\w+": "isadmin prints no debug messages",
     r"\S+ set auth userid=['\"].*": "quotes group; targetcli drops the value",
     r"\S+ get auth userid": "see there",
+    r"\S+ untag nosuch": "that there is no such ACL is worth a word",
     r"/backstores/ramdisk delete r1": "LUNs that go with it are told",
     r"\S+/alua delete \S+": "deleting is told, as of other objects",
     r"/iscsi/\S+ create \S+": "the portal in the way is named",

@@ -109,6 +109,7 @@ def test_a_session_with_its_luns(target: Userspace) -> None:
         {"mapped_lun": 0, "storage_object": "/backstores/ramdisk/r", "write_protect": False}
     ]
     assert [connection["address"] for connection in one["connections"]] == ["127.0.0.1"]
+    assert one["authenticated"] is None
 
 
 def test_the_daemons_status(target: Userspace) -> None:

@@ -24,8 +24,8 @@ IQN = "iqn.2003-01.org.test:shell"
 
 
 @contextmanager
-def terminal(userspace: Userspace, term: str, status: int = 0) -> Iterator[Any]:
-    """A session at a pseudo-terminal, which must end with `status`."""
+def terminal(userspace: Userspace, term: str, status: int = 0, place: str = "/") -> Iterator[Any]:
+    """A session at a pseudo-terminal, which must begin at `place` and end with `status`."""
     shell = pexpect.spawn(
         sys.executable,
         ["-m", "isadmin"],
@@ -35,7 +35,7 @@ def terminal(userspace: Userspace, term: str, status: int = 0) -> Iterator[Any]:
         timeout=60,
     )
     try:
-        shell.expect("/> ")
+        shell.expect_exact(f"{place}> ")
         yield shell
         shell.expect(pexpect.EOF)
         shell.wait()
@@ -66,6 +66,27 @@ def test_a_person_at_a_terminal(userspace: Userspace, term: str) -> None:
     assert "password" not in Path(userspace.env["HOME"], ".local/state/isadmin/history").read_text()
     saved = json.loads((userspace.state / "saveconfig.json").read_text())
     assert [one["wwn"] for one in saved["targets"]] == [IQN]
+
+
+def test_a_dumb_terminal_shows_what_is_run(userspace: Userspace) -> None:
+    """It edits the line itself; nothing happens that it does not show."""
+    with terminal(userspace, "dumb") as shell:
+        send(shell, "pwdx\x7f\r", "pwdx\b \b\r\n/\r\n", "/> ")
+        send(shell, "/backstores/ramdisk\tpwd\r", "/> ")
+        send(shell, "\x1b[A\r", "/> ")
+        send(shell, "set global prompt_length=0\r", "/> ")
+        send(shell, "exit\r")
+
+
+def test_a_session_begins_where_the_last_one_was(userspace: Userspace) -> None:
+    with terminal(userspace, "xterm-256color") as shell:
+        send(shell, "cd /backstores/fileio\r", "fileio> ")
+        send(shell, "exit\r")
+    for term in ("xterm-256color", "dumb"):
+        with terminal(userspace, term, place="/backstores/fileio") as shell:
+            send(shell, "cd <\r", "Taking you back to /.", "/> ")
+            send(shell, "cd >\r", "Taking you back to /backstores/fileio.", "fileio> ")
+            send(shell, "exit\r")
 
 
 def test_history_is_searched(userspace: Userspace) -> None:

@@ -51,6 +51,20 @@ def test_lines_run_where_the_session_is() -> None:
     assert printed(typed("cd a\rpwd\r/c pwd\r..\rpwd\r")) == ["/a", "/c", "/"]
 
 
+def test_a_session_begins_where_the_last_one_was(home: Path) -> None:
+    assert printed(typed("cd a\r")) == []
+    assert printed(typed("pwd\rcd /c\rcd <\rcd <\r")) == [
+        "/a",
+        "Taking you back to /a.",
+        "Taking you back to /.",
+    ]
+    assert printed(typed("pwd\r")) == ["/"]
+    (home / "isadmin/places").write_text("/\nno path\n/gone\n")
+    assert printed(typed("pwd\r")) == ["/"]
+    (home / "isadmin/places").write_text("")
+    assert printed(typed("pwd\rcd <\r")) == ["/", "Reached the beginning of the path history."]
+
+
 def test_exit_leaves() -> None:
     assert printed(typed("exit\rpwd\r")) == []
 

@@ -17,6 +17,8 @@ from isadmin.shell.nodes.addresses import (
 )
 from isadmin.shell.nodes.base import LioNode, ObjectNode
 
+_ALL_OF_IPV6 = (f"[::0]:{DEFAULT_PORT}", f"[::]:{DEFAULT_PORT}")
+
 
 class Portals(LioNode):
     """portals."""
@@ -28,6 +30,19 @@ class Portals(LioNode):
     def make_children(self) -> None:
         for portal in self.tpg.portals():
             PortalNode(self, portal)
+
+    def find_child(self, name: str) -> Node | None:
+        found = {portal.name: portal for portal in self.tpg.portals()}
+        portal = found.get(name)
+        if portal is None and name in _ALL_OF_IPV6:
+            portal = self._in_place_of_all_of_ipv6(list(found.values()))
+        return None if portal is None else PortalNode(self, portal)
+
+    def _in_place_of_all_of_ipv6(self, portals: list[Portal]) -> Portal | None:
+        """The portal that a new target has here where targetcli 3 gives it ::0:3260."""
+        wanted = default_portal(self)
+        standing = [p for p in portals if (p.address, p.port) == wanted and is_wildcard(p.address)]
+        return standing[0] if standing and wanted[1] == DEFAULT_PORT else None
 
     def summary(self) -> Summary:
         return f"Portals: {len(self.children)}", None
@@ -75,8 +90,8 @@ class Portals(LioNode):
         """
         Stops listening on an address and port.
 
-        Sessions that are open stay so. `delete ::0 3260` also deletes the default portal
-        0.0.0.0:3260, if there is no ::0:3260: scripts written for targetcli expect that one.
+        Sessions that are open stay so. Where there is no ::0:3260, that name stands for the default
+        portal 0.0.0.0:3260: scripts written for targetcli 3 expect a new target to listen there.
 
         SEE ALSO
         ========
@@ -85,10 +100,9 @@ class Portals(LioNode):
         address, port = parse_address(ip_address), parse_port(ip_port)
         portals = self.tpg.portals()
         found = [p for p in portals if p.port == port and same_address(p.address, address)]
-        if not found and same_address(address, "::0"):
-            wanted = default_portal(self)
-            found = [p for p in portals if (p.address, p.port) == wanted and is_wildcard(p.address)]
-            found = found if port == wanted[1] else []
+        if not found and same_address(address, "::0") and port == DEFAULT_PORT:
+            standing = self._in_place_of_all_of_ipv6(list(portals))
+            found = [] if standing is None else [standing]
         if not found:
             have = ", ".join(p.name for p in portals)
             raise IsadminError(f"No portal {address}:{port} in {self._where()}", have and f"there is {have}")

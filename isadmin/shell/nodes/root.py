@@ -77,6 +77,9 @@ class Root(ConfigurationCommands):
         ---
         Only the session of this number.
 
+        An initiator is shown as authenticated if its ACL lets nobody in without CHAP, and as not
+        authenticated if the ACL has no name and secret; of others LIO does not tell.
+
         SEE ALSO
         ========
         status
@@ -107,10 +110,8 @@ class Root(ConfigurationCommands):
         self.say(f"alias: {session.alias}\tsid: {number} type: {kind} session-state: {state}")
         if not detail:
             return
-        if session.acl is None:
-            self.say(f"    name: {session.initiator} (dynamic)")
-        else:
-            self.say(f"    name: {session.initiator}")
+        proven = {None: "", True: " (authenticated)", False: " (NOT AUTHENTICATED)"}[session.authenticated]
+        self.say(f"    name: {session.initiator}{' (dynamic)' if session.dynamic else proven}")
         if session.luns is not None:
             for lun in session.luns:
                 mode = "r" if lun.read_only else "rw"
@@ -141,7 +142,8 @@ class Root(ConfigurationCommands):
 
         LIO counts octets in whole MiB. What it does not tell is shown as "?": how many commands
         wait or are worked on (the queue), and what sessions without an ACL do. The userspace target
-        tells all of it.
+        tells all of it. Its queue is that of the moment: commands that wait for data, for others
+        or for a medium, not those that are answered as soon as they are looked at.
 
         SEE ALSO
         ========

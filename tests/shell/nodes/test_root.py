@@ -282,3 +282,32 @@ def test_sessions_say_who_and_from_where(world: World, tmp_path: Path) -> None:
         "    mapped-lun: 0 backstore: unknown mode: r\n"
         "    address: 127.0.0.1 (TCP)  cid: 0 connection-state: LOGGED_IN\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("userid", "group", "initiator", "shown"),
+    [
+        ("u", "1", "-1", " (authenticated)"),
+        ("u", "0", "1", " (authenticated)"),
+        ("u", "1", "0", ""),
+        ("u", "0", "-1", ""),
+        ("NULL", "1", "-1", " (NOT AUTHENTICATED)"),
+        ("", "0", "-1", " (NOT AUTHENTICATED)"),
+        (None, "1", "-1", ""),
+    ],
+)
+def test_sessions_say_who_has_proven_itself(
+    world: World, tmp_path: Path, userid: str | None, group: str, initiator: str, shown: str
+) -> None:
+    tpg = tmp_path / "target/iscsi/iqn.t/tpgt_1"
+    acl = tpg / "acls/iqn.i"
+    for directory, authentication in ((tpg, group), (acl, initiator)):
+        (directory / "attrib").mkdir(parents=True)
+        (directory / "attrib/authentication").write_text(f"{authentication}\n")
+    (acl / "auth").mkdir()
+    if userid is not None:
+        (acl / "auth/userid").write_text(f"{userid}\n")
+        (acl / "auth/password").write_text("secret\n")
+    (acl / "info").write_text(SESSION_INFO)
+    (tpg / "dynamic_sessions").write_text("")
+    assert f"    name: iqn.i{shown}\n" in world.run("sessions detail")
