@@ -97,7 +97,7 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
         position = sent = commands = read_bytes = write_bytes = 0
         latest = end - head
         exp_cmd_sn, stat_sn = session.exp_cmd_sn, connection.stat_sn
-        ahead = session.window - 1 - session.outstanding
+        ahead = session.fast_window - 1 - session.outstanding
         arena = server.arena
         start = used = server.arena_used
         # A run of answers that are not queued yet is arena[start:used].
@@ -240,7 +240,7 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                 else:
                     following = connection.one(full, view, position, end)
                 exp_cmd_sn, stat_sn = session.exp_cmd_sn, connection.stat_sn
-                ahead = session.window - 1 - session.outstanding
+                ahead = session.fast_window - 1 - session.outstanding
                 arena = server.arena
                 start = used = server.arena_used
                 known = _NO_LUN

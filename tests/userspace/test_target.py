@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -326,6 +327,46 @@ def test_several_connections_of_one_session(rig: Rig) -> None:
                 second.nop()
         first.cmd_sn = numbers + 3
         assert first.nop().opcode == 0x20
+
+
+@pytest.mark.parametrize("first", ["read", "write"])
+@pytest.mark.parametrize("behind", ["read", "write"])
+def test_plain_commands_over_two_connections_keep_their_order(rig: Rig, first: str, behind: str) -> None:
+    """The one that was missing goes on with those that wait for it, on whichever connection they are."""
+    tpg = rig.serve(rig.ramdisk(), param={"MaxConnections": "2"})
+    with two_connections(rig, tpg) as (one, other):
+
+        def send(initiator: Initiator, kind: str, cmd_sn: int) -> int:
+            if kind == "read":
+                return initiator.send_command(READ_ONE, expected_in=512, cmd_sn=cmd_sn)
+            data = bytes([cmd_sn & 0xFF]) * 512
+            return initiator.send_command(WRITE_ONE, data_out=data, immediate_data=data, cmd_sn=cmd_sn)
+
+        number = one.cmd_sn
+        # The first wake-up is slow in any case: of the next, the fast path has to notice what waits.
+        for start in (number, number + 4):
+            late = [send(other, behind, start + 1), send(other, behind, start + 2)]
+            eventually(lambda: len(rig.target.active_sessions()[0].session.early) == 2)
+            early = send(one, first, start)
+            assert one.finish(early).status == 0
+            assert [other.finish(tag).status for tag in late] == [0, 0]
+            assert one.finish(send(one, first, start + 3)).status == 0
+        last = number + 7 if first == "write" else number + 6 if behind == "write" else 0
+        assert one.finish(send(one, "read", number + 8)).data == bytes([last]) * 512
+
+
+READ_ONE = bytes.fromhex("28000000000000000100")
+WRITE_ONE = bytes.fromhex("2a000000000000000100")
+
+
+@contextmanager
+def two_connections(rig: Rig, tpg: model.Tpg, **options: str) -> Iterator[tuple[Initiator, Initiator]]:
+    """Two connections of one session. Both count CmdSN for themselves."""
+    keys = dict.fromkeys(SESSION_KEYS, "")
+    with rig.login(tpg, keys={"MaxConnections": "2"}, **options) as one:
+        one.ready()
+        with rig.login(tpg, cid=1, cmd_sn=one.cmd_sn, tsih=one.tsih, keys=keys, **options) as other:
+            yield one, other
 
 
 SESSION_KEYS = [

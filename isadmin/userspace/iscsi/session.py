@@ -38,6 +38,7 @@ class Session:
         "dynamic",
         "early",
         "exp_cmd_sn",
+        "fast_window",
         "initiator",
         "isid",
         "max_cmd_sn",
@@ -83,6 +84,9 @@ class Session:
         self.outstanding = 0
         self.early: dict[int, Any] = {}
         """PDUs that came before their turn, by CmdSN; at most `window` of them."""
+        self.fast_window = window
+        """`window` as fastpath.py's loop goes by it: 0 while PDUs wait for their turn, so that what they wait
+        for takes the long way, which goes on with them."""
 
     def advance_window(self, held_back: bool = False) -> int:
         """MaxCmdSN of the next answer. It never goes back (section 4.2.2.1); held_back: promise no more than
@@ -101,6 +105,7 @@ class Session:
         """Keep a PDU that came before its turn, over another connection."""
         if len(self.early) < max(self.window, 1):
             self.early.setdefault(cmd_sn, pdu)
+            self.fast_window = 0
 
     def ready(self) -> Iterator[Any]:
         """The kept PDUs whose turn has come, each once; ExpCmdSN goes past each."""
@@ -109,6 +114,8 @@ class Session:
             if pdu is None:
                 return
             self.exp_cmd_sn = self.exp_cmd_sn + 1 & _MASK
+            if not self.early:
+                self.fast_window = self.window
             yield pdu
 
 
