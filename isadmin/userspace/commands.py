@@ -297,6 +297,10 @@ class Commands:
     def _pass_gates(self, task: Task) -> None:
         """Through the gates ahead, then on with the command."""
         command = task.command
+        if task.aborted:
+            self.leave_gates(task)
+            self.forget(task)
+            return
         while task.ahead:
             gate = task.ahead.pop()
             task.gates.append(gate)
@@ -358,7 +362,6 @@ class Commands:
         task.command.early = False
         if not task.aborted and not self.connection.closed:
             self._respond(task, task.command.status, b"", task.expected - task.command.data_out_length)
-        task.aborted = True
         self.forget(task)
 
     def _gather(self, task: Task) -> None:
@@ -380,18 +383,30 @@ class Commands:
             self._let_through(gate.leave(task.command) if parked is None else gate.drop(task.command))
 
     def _let_through(self, commands: Iterable[Command]) -> None:
-        for command in commands:
-            task = self.server.parked.pop(command)
-            task.full._pass_gates(task)
-            self.server.flush_soon(task.full.connection)
+        """Each in its turn: one that is over at once lets further ones through, as many as there are."""
+        server = self.server
+        passing = server.passing
+        busy = bool(passing)
+        passing.extend(server.parked.pop(command) for command in commands)
+        if busy:
+            return
+        while passing:
+            # It stays in the queue meanwhile, as the sign that somebody is at work on it.
+            task = passing[0]
+            try:
+                task.full._pass_gates(task)
+            except Exception as error:  # noqa: BLE001
+                task.full.connection.fail(error)
+            passing.popleft()
+            server.flush_soon(task.full.connection)
 
     # Answers
 
     def _finish(self, task: Task) -> None:
-        """Answer a command that is done, unless it was aborted."""
-        aborted = task.aborted
+        """Answer a command that is done, unless it was aborted or has its answer."""
+        answered = task.aborted or task.over
         self.forget(task)
-        if aborted or self.connection.closed:
+        if answered or self.connection.closed:
             return
         command = task.command
         data = command.data_in
@@ -463,7 +478,8 @@ class Commands:
             data_sn += 1
 
     def forget(self, task: Task) -> None:
-        """The task is over: what it held is free again."""
+        """The task is over: what it held is free again. Who is to hear that it was aborted does so."""
+        goes_on = task.aborted or not task.command.done
         task.over = True
         if self.tasks.get(task.itt) is task:
             del self.tasks[task.itt]
@@ -474,29 +490,26 @@ class Commands:
             size, task.reserved = task.reserved, 0
             buffer, task.buffer = task.buffer, b""
             # What was aborted may still be received into, or worked on.
-            if not task.aborted and isinstance(buffer, bytearray):
+            if not goes_on and isinstance(buffer, bytearray):
                 self.server.return_buffer(buffer)
             self.server.release(size)
+        if task.told and not self.connection.closed:
+            task.told = False
+            self._respond(task, Status.TASK_ABORTED, b"", task.expected)
+            self.server.flush_soon(self.connection)
         if task.on_end:
             waiting, task.on_end = task.on_end, []
             for callback in waiting:
                 callback()
 
-    def abort(self, task: Task) -> bool:
-        """End a task without an answer. Whether it is over: what runs in the pool goes on (see on_end)."""
-        task.aborted = True
-        if task.pooled:
-            if task.command.endures:
-                self.forget(task)
-            return task.over
-        self.leave_gates(task)
+    def abort(self, task: Task) -> None:
+        """End a task that is marked as aborted (see tasks.abort_all), unless a pool thread is at work on it:
+        then it ends with that, or, if it is to go on, its task alone ends now."""
+        if task.over or (task.pooled and not task.command.endures):
+            return
+        if not task.pooled:
+            self.leave_gates(task)
         self.forget(task)
-        return True
-
-    def answer_aborted(self, task: Task, status: int) -> None:
-        """Tell the initiator that somebody else's task management ended its command."""
-        self._respond(task, status, b"", task.expected)
-        self.server.flush_soon(self.connection)
 
 
 def _extended_cdb(ahs: bytes) -> bytes:

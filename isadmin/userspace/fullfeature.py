@@ -39,6 +39,7 @@ from isadmin.userspace.iscsi.states import Event, State, taken
 from isadmin.userspace.iscsi.text import MAX_TEXT, format_pairs, parse_pairs, send_targets
 from isadmin.userspace.sessions import ActiveSession
 from isadmin.userspace.taskmanagement import TaskManagement
+from isadmin.userspace.tasks import abort_all
 
 if TYPE_CHECKING:
     from isadmin.userspace.connection import Connection
@@ -287,8 +288,7 @@ class FullFeature(Commands):
 
     def connection_closed(self) -> None:
         """The connection is gone, and its commands with it (section 4.2.3.1: allegiance)."""
-        for task in list(self.tasks.values()):
-            self.abort(task)
+        abort_all(self.tasks.values())
 
 
 _HANDLERS: dict[type[Pdu], Callable[..., None]] = {

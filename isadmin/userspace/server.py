@@ -71,6 +71,8 @@ class Server:
         self._ticker: asyncio.TimerHandle | None = None
         self.parked: dict[Command, Task] = {}
         """Tasks that wait at their unit's gate."""
+        self.passing: deque[Task] = deque()
+        """Those that are let through just now."""
         self._dirty: set[Connection] = set()
         self._idle_calls: list[tuple[Gate, Callable[[], None]]] = []
 

@@ -11,7 +11,7 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,11 +31,11 @@ from isadmin.userspace.model import Device, Lun, MappedLun, NodeAcl, Portal, Tar
 from isadmin.userspace.model import Target as TargetNode
 from isadmin.userspace.portals import Portals
 from isadmin.userspace.scsi.nexus import LunPath
-from isadmin.userspace.scsi.sense import Status
 from isadmin.userspace.scsi.unit import LogicalUnit
 from isadmin.userspace.server import Server
 from isadmin.userspace.sessions import ActiveSession, Sessions
 from isadmin.userspace.storage import open_storage
+from isadmin.userspace.tasks import abort_all
 
 log = logging.getLogger("isadmin.userspace")
 
@@ -94,20 +94,13 @@ class Target:
     def _keep_aptpl(self, device: Device, text: str) -> None:
         aptpl_metadata.keep(self.dbroot, device.serial, text)
 
-    def _abort_tasks(self, path: LunPath) -> None:
-        """PREEMPT AND ABORT: end the commands of a nexus at a unit."""
-        for connection in list(self.server.connections):
-            full = connection.full
-            for task in list(full.tasks.values()) if full is not None else ():
-                if full is None or task.command.found is not path:
-                    continue
-                tell = partial(full.answer_aborted, task, Status.TASK_ABORTED)
-                if not path.unit.value("emulate_tas"):
-                    full.abort(task)
-                elif full.abort(task):
-                    tell()
-                else:
-                    task.on_end.append(tell)
+    def _abort_tasks(self, paths: Collection[LunPath]) -> None:
+        """PREEMPT AND ABORT: end the commands of some nexuses at a unit."""
+        fulls = [connection.full for connection in self.server.connections if connection.full is not None]
+        abort_all(
+            (task for full in fulls for task in full.tasks.values() if task.command.found in paths),
+            lambda task: task.command.unit.value("emulate_tas") > 0,
+        )
 
     def close_unit(self, device: Device) -> None:
         unit = device.unit

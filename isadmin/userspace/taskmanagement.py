@@ -4,18 +4,16 @@ it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
 from isadmin.userspace.iscsi.codes import TaskFunction, TaskResponse
 from isadmin.userspace.iscsi.pdu import TaskManagementRequest, TaskManagementResponse
 from isadmin.userspace.scsi.nexus import LunPath, lun_number
-from isadmin.userspace.scsi.sense import Status
+from isadmin.userspace.tasks import Task, abort_all
 
 if TYPE_CHECKING:
     from isadmin.userspace.fullfeature import FullFeature
     from isadmin.userspace.scsi.unit import LogicalUnit
-    from isadmin.userspace.tasks import Task
 
 
 class TaskManagement:
@@ -56,22 +54,18 @@ class TaskManagement:
                 if other is not None and other.session.target == full.session.target:
                     connection.close("target cold reset")
 
-    def _end(self, tasks: Iterable[Task], *, tell: LunPath | None = None) -> None:
-        """Abort tasks. tell: the path on whose behalf others' commands end: they hear of it (TASK ABORTED)
-        when the unit's emulate_tas says so (SPC-4 7.5.10, TAS)."""
-        for task in list(tasks):
-            task.aborted = True
-            foreign = tell is not None and task.full.session is not self._full.session
-            unit = tell.unit if tell is not None else None
-            answer = foreign and unit is not None and unit.value("emulate_tas") > 0
-            if task.full.abort(task):
-                if answer:
-                    task.full.answer_aborted(task, Status.TASK_ABORTED)
-                continue
+    def _end(self, tasks: Iterable[Task]) -> None:
+        """Abort tasks, and wait for those that go on for a while."""
+        for task in abort_all(tasks, self._told):
             self._left += 1
             task.on_end.append(self._one_over)
-            if answer:
-                task.on_end.append(partial(task.full.answer_aborted, task, Status.TASK_ABORTED))
+
+    def _told(self, task: Task) -> bool:
+        """Whether a task's initiator hears that it has ended (TASK ABORTED): one that did not ask for it does
+        when the unit's emulate_tas says so (SPC-4 7.5.10, TAS)."""
+        if task.full.session is self._full.session:
+            return False
+        return task.command.found is not None and task.command.unit.value("emulate_tas") > 0
 
     def _path(self) -> LunPath | None:
         number = lun_number(self._request.lun.to_bytes(8, "big"))
@@ -107,7 +101,7 @@ class TaskManagement:
         path = self._path()
         if path is None:
             return TaskResponse.LUN_DOES_NOT_EXIST
-        self._end(self._unit_tasks(path.unit), tell=path)
+        self._end(self._unit_tasks(path.unit))
         path.unit.task_set_cleared(path)
         return TaskResponse.COMPLETE
 
@@ -115,13 +109,13 @@ class TaskManagement:
         path = self._path()
         if path is None:
             return TaskResponse.LUN_DOES_NOT_EXIST
-        self._end(self._unit_tasks(path.unit), tell=path)
+        self._end(self._unit_tasks(path.unit))
         path.unit.reset()
         return TaskResponse.COMPLETE
 
     def _target_reset(self) -> TaskResponse:
         for path in list(self._full.active.nexus.paths.values()):
-            self._end(self._unit_tasks(path.unit), tell=path)
+            self._end(self._unit_tasks(path.unit))
             path.unit.reset()
         return TaskResponse.COMPLETE
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from isadmin.userspace.iscsi.session import Transfer
@@ -39,6 +39,7 @@ class Task:
         "reading",
         "reserved",
         "stalled",
+        "told",
         "transfer",
         "waiting",
     )
@@ -82,9 +83,30 @@ class Task:
         self.pooled = False
         """In a pool thread."""
         self.aborted = False
+        """Task management or the end of its connection has ended it: it goes through no gate any more, and
+        has no other answer than `told`."""
+        self.told = False
+        """Aborted by somebody else: its initiator hears of it (TASK ABORTED) once it is over."""
         self.over = False
+        """Its tag is free. What it has begun may go on."""
         self.on_end: list[Callable[[], None]] = []
         """Who waits for an aborted task to be really over."""
+
+
+def abort_all(tasks: Iterable[Task], told: Callable[[Task], bool] = lambda task: False) -> list[Task]:
+    """End tasks together without their answers. told: whether a task's initiator hears of it. Returns those
+    that are not over yet, because a pool thread is at work on them (see Task.on_end).
+
+    All are marked before the first one leaves its gate, which would let others of them through. Who was
+    aborted before stays told, or not told, as then."""
+    tasks = [task for task in tasks if not task.over]
+    fresh = [task for task in tasks if not task.aborted]
+    for task in fresh:
+        task.aborted = True
+        task.told = told(task)
+    for task in fresh:
+        task.full.abort(task)
+    return [task for task in tasks if not task.over]
 
 
 _READS = frozenset((0x08, 0x28, 0xA8, 0x88))

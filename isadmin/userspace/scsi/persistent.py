@@ -315,9 +315,10 @@ def preempt_and_abort(request: Request) -> None:
     unit = request.command.unit
     reservations = request.reservations
     gone = _preempt(request)
-    for path in unit.paths:
-        if reservations.nexus_id(path) in gone and path is not request.command.path:
-            unit.abort_tasks(path)
+    mine = request.command.path
+    unit.abort_tasks(
+        [each for each in unit.paths if each is not mine and reservations.nexus_id(each) in gone]
+    )
 
 
 def _preempt(request: Request) -> set[NexusId]:

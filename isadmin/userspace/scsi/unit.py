@@ -6,7 +6,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from isadmin.userspace.engine import Counters, Reservation
 from isadmin.userspace.model import Device, Lun, TargetPortGroup
@@ -112,8 +112,8 @@ class LogicalUnit:
         self.save_alua: Callable[[TargetPortGroup], None] | None = None
         """Set by the target: keep what SET TARGET PORT GROUPS has made of a group, if that is wanted. Called
         in a pool thread."""
-        self.abort_tasks: Callable[[LunPath], None] = lambda path: None
-        """Set by the target: abort the other commands of a nexus (PREEMPT AND ABORT)."""
+        self.abort_tasks: Callable[[Collection[LunPath]], None] = lambda paths: None
+        """Set by the target: abort the commands of other nexuses (PREEMPT AND ABORT)."""
         self.stopped = False
         self.sanitizing = False
         self.software_write_protect = False

@@ -365,7 +365,7 @@ def test_preempt_and_abort_ends_the_commands_of_the_preempted(
     world: Bench, a: Initiator, b: Initiator
 ) -> None:
     aborted: list[object] = []
-    world.unit.abort_tasks = aborted.append
+    world.unit.abort_tasks = aborted.extend
     register(a, 1).good()
     register(b, 2).good()
     reserve(a, 1, EA).good()
