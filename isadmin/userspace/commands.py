@@ -288,11 +288,51 @@ class Commands:
             self.tasks[task.itt] = task
             self.server.loop.call_later(delay, self._start_late, task)
             return
+        session = self.session
+        if (session.later and not command.head_of_queue) or self._reads_enough(task):
+            self.tasks[task.itt] = task
+            task.held_back = True
+            session.later.append(task)
+            session.look_at_queues()
+            return
+        self._begin(task)
+
+    def _reads_enough(self, task: Task) -> bool:
+        """Whether the task must wait because there is enough that others read for the same connection."""
+        if not task.flags & CommandFlag.READ:
+            return False
+        connection = self.connection
+        there = connection.reading + (connection.out_bytes if connection.blocked else 0)
+        return there > 0 and there + task.expected > limits.READ_AHEAD
+
+    def _begin(self, task: Task) -> None:
+        command = task.command
+        if task.flags & CommandFlag.READ:
+            task.reading = task.expected
+            self.connection.reading += task.reading
         if command.found is None:
             self._perform(task)
             return
         task.ahead.append(command.unit.gate)
         self._pass_gates(task)
+
+    def go_on(self) -> None:
+        """Begin with the commands that are held back, in their order, as far as that goes now."""
+        session = self.session
+        later = session.later
+        while later:
+            task: Task = later[0]
+            full = task.full
+            if full._reads_enough(task):
+                return
+            later.popleft()
+            session.look_at_queues()
+            task.held_back = False
+            full._begin(task)
+            if full.connection.out_bytes >= limits.FLUSH_AT:
+                full.connection.flush()
+            else:
+                self.server.flush_soon(full.connection)
 
     def _pass_gates(self, task: Task) -> None:
         """Through the gates ahead, then on with the command."""
@@ -327,18 +367,12 @@ class Commands:
         if not task.over:
             self.tasks[task.itt] = task
         task.pooled = True
-        task.reading = task.expected if task.flags & CommandFlag.READ else 0
-        self.connection.reading += task.reading
         self.server.submit(lambda: carry_out(command), lambda: self._performed_in_pool(task))
 
     def _performed_in_pool(self, task: Task) -> None:
         task.pooled = False
-        connection = self.connection
-        connection.reading -= task.reading
         self._performed(task)
-        self.server.flush_soon(connection)
-        if task.reading and connection.paused:
-            self.server.loop.call_soon(connection.go_on)
+        self.server.flush_soon(self.connection)
 
     def _performed(self, task: Task) -> None:
         command = task.command
@@ -483,9 +517,18 @@ class Commands:
         task.over = True
         if self.tasks.get(task.itt) is task:
             del self.tasks[task.itt]
+        session = self.session
         if task.numbered:
             task.numbered = False
-            self.session.outstanding -= 1
+            session.outstanding -= 1
+        if task.held_back:
+            task.held_back = False
+            session.later.remove(task)
+            session.look_at_queues()
+        self.connection.reading -= task.reading
+        task.reading = 0
+        if session.later:
+            self.server.loop.call_soon(self.go_on)
         if task.reserved:
             size, task.reserved = task.reserved, 0
             buffer, task.buffer = task.buffer, b""

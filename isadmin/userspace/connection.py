@@ -84,7 +84,7 @@ class Connection(Sender):
         self._heard_octets = 0
         """Of them, those that the last tick knew of."""
         self.reading = 0
-        """Bytes that commands in the thread pool are reading for this connection."""
+        """Bytes that commands which run or wait for their unit are to read for this connection."""
         self.more = False
         """Whole PDUs are held back for this connection's next turn."""
         self.max_recv = 8192
@@ -228,7 +228,7 @@ class Connection(Sender):
         if self.closing:
             return
         self._turn_input()
-        if self.held or self.blocked or self.reads_enough():
+        if self.held or self.blocked:
             # What came behind it waits as well.
             self.held += bytes(view[:end])
         else:
@@ -245,14 +245,6 @@ class Connection(Sender):
     def _take_turn(self) -> None:
         self.more = False
         self.go_on()
-
-    def reads_enough(self) -> bool:
-        """Whether the thread pool reads as much for this connection as it may: then nothing is received."""
-        if self.reading < limits.READ_AHEAD:
-            return False
-        if not self.blocked:
-            self.watch(0)
-        return True
 
     def fail(self, error: Exception) -> None:
         """An exception in one step of protocol is the end of this connection only."""
@@ -370,24 +362,21 @@ class Connection(Sender):
         if self._arena is not None:
             self.server.return_arena(self._arena)
             self._arena = None
-        if self.closing or self.reads_enough():
+        if self.closing:
             self.watch(0)
             return
         self.watch(INPUT)
+        if self.full is not None:
+            self.full.go_on()
         self.go_on()
 
     def limit_login(self, seconds: int) -> None:
         """The TPG's login_timeout, in place of limits.LOGIN_TICKS."""
         self.login_ticks += seconds - limits.LOGIN_TICKS
 
-    @property
-    def paused(self) -> bool:
-        """Nothing is read although nothing blocks the way out: reads in the pool had to come first."""
-        return not (self._watched or self.closing or self.closed)
-
     def go_on(self) -> None:
         """Read again, with what was received and not handled first, unless something stands in the way."""
-        if self.blocked or self.more or self.closing or self.closed or self.reading >= limits.READ_AHEAD:
+        if self.blocked or self.more or self.closing or self.closed:
             return
         self.watch(INPUT)
         held = self.held
@@ -474,7 +463,7 @@ class Connection(Sender):
             self._stalled_ticks = 0
             self.full.heard()
             return
-        if self.blocked or self.closing or self.reading >= limits.READ_AHEAD:
+        if self.blocked or self.closing:
             self._stalled_ticks += 1
             if self._stalled_ticks > self.full.stall_limit:
                 self.close("the initiator reads nothing")

@@ -94,7 +94,7 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                 continue
             appetite = limits.RECEIVE
         server.served = connection
-        position = sent = commands = read_bytes = write_bytes = 0
+        position = sent = commands = read_bytes = write_bytes = long_ways = 0
         latest = end - head
         exp_cmd_sn, stat_sn = session.exp_cmd_sn, connection.stat_sn
         ahead = session.fast_window - 1 - session.outstanding
@@ -235,10 +235,17 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                     connection.send(arena[start:used])
                     server.arena_used = used
                 session.exp_cmd_sn, connection.stat_sn = exp_cmd_sn, stat_sn
+                if not long_ways:
+                    # No answer of this wake-up was known to who sent what it has received.
+                    long_ways = 1
+                    session.told = session.max_cmd_sn
                 if first >> 24 == Opcode.DATA_OUT and not digests:
                     following = full.data_out(view, position, end)
                 else:
                     following = connection.one(full, view, position, end)
+                if connection.out_bytes >= limits.FLUSH_AT:
+                    sent += connection.out_bytes
+                    connection.flush()
                 exp_cmd_sn, stat_sn = session.exp_cmd_sn, connection.stat_sn
                 ahead = session.fast_window - 1 - session.outstanding
                 arena = server.arena
@@ -250,8 +257,12 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                 if connection.closing:
                     position = end
                     break
-                if connection.receiving or connection.reads_enough():
+                if connection.receiving or connection.blocked:
                     break
+                if sent >= limits.TURN and position <= latest:
+                    if connection.waits_for_turn():
+                        break
+                    sent = 0
             session.exp_cmd_sn, connection.stat_sn = exp_cmd_sn, stat_sn
             if path is not None and commands:
                 if ahead >= 0:

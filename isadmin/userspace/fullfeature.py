@@ -93,7 +93,6 @@ class FullFeature(Commands):
     def handle(self, header: bytes, data: memoryview, ahs: bytes = b"") -> None:
         """One whole PDU. ProtocolError when it cannot be made sense of: the caller rejects it and closes."""
         session = self.session
-        session.advance_window(self.server.pressed)
         opcode = header[0] & 0x3F
         if opcode in _NUMBERED and not header[0] & IMMEDIATE:
             (cmd_sn,) = _CMD_SN.unpack_from(header)

@@ -31,7 +31,8 @@ MAX_IOV = 1024
 WRITE_BUDGET = 128 << 20
 """Bytes of write data that all commands together may be collecting; the others wait for their R2T."""
 READ_AHEAD = 4 << 20
-"""Bytes that the thread pool may be reading for one connection; it is not read from meanwhile."""
+"""Bytes that commands may be reading for one connection, together with what is queued for it while it takes
+no more; further ones are held back, at least one is not."""
 TASK_SET = 4096
 """Commands that run or wait at one unit; further ones are refused with TASK SET FULL or BUSY."""
 TICK = 1.0

@@ -30,6 +30,7 @@ class Task:
         "flags",
         "full",
         "gates",
+        "held_back",
         "itt",
         "lun",
         "numbered",
@@ -74,6 +75,8 @@ class Task:
         """For the budget."""
         self.reading = 0
         """Bytes counted in connection.reading."""
+        self.held_back = False
+        """In session.later."""
         self.stalled = 0
         """Ticks since the last write data that it waits for."""
         self.ahead: list[Gate] = []

@@ -8,6 +8,7 @@ here.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,11 +42,13 @@ class Session:
         "fast_window",
         "initiator",
         "isid",
+        "later",
         "max_cmd_sn",
         "outstanding",
         "parameters",
         "sid",
         "target",
+        "told",
         "tpgt",
         "tsih",
         "window",
@@ -79,14 +82,27 @@ class Session:
         self.exp_cmd_sn = cmd_sn
         self.window = window
         self.max_cmd_sn = cmd_sn + window - 1 & _MASK
+        self.told = self.max_cmd_sn
+        """MaxCmdSN as the initiator could know it when it sent what is handled now: answers that are made
+        meanwhile have told it nothing yet."""
         self.parameters = parameters
         self.connections: dict[int, Any] = {}
         self.outstanding = 0
         self.early: dict[int, Any] = {}
         """PDUs that came before their turn, by CmdSN; at most `window` of them."""
+        self.later: deque[Any] = deque()
+        """Commands whose turn has come and which are held back nevertheless, and all behind them."""
         self.fast_window = window
-        """`window` as fastpath.py's loop goes by it: 0 while PDUs wait for their turn, so that what they wait
-        for takes the long way, which goes on with them."""
+        """`window` as fastpath.py's loop goes by it: 0 while anything waits in `early` or `later`, so that
+        nothing overtakes that, and what it waits for takes the long way, which goes on with it."""
+
+    def look_at_queues(self) -> None:
+        """Something has come into `early` or `later`, or is gone from there."""
+        self.fast_window = 0 if self.early or self.later else self.window
+
+    def tell(self) -> None:
+        """What the initiator sends from now on it sends knowing of max_cmd_sn."""
+        self.told = self.max_cmd_sn
 
     def advance_window(self, held_back: bool = False) -> int:
         """MaxCmdSN of the next answer. It never goes back (section 4.2.2.1); held_back: promise no more than
@@ -99,13 +115,13 @@ class Session:
 
     def in_window(self, cmd_sn: int) -> bool:
         """Whether a command with this number may come now: others are ignored (section 4.2.2.1)."""
-        return not serial_before(cmd_sn, self.exp_cmd_sn) and not serial_before(self.max_cmd_sn, cmd_sn)
+        return not serial_before(cmd_sn, self.exp_cmd_sn) and not serial_before(self.told, cmd_sn)
 
     def defer(self, cmd_sn: int, pdu: Any) -> None:
         """Keep a PDU that came before its turn, over another connection."""
         if len(self.early) < max(self.window, 1):
             self.early.setdefault(cmd_sn, pdu)
-            self.fast_window = 0
+            self.look_at_queues()
 
     def ready(self) -> Iterator[Any]:
         """The kept PDUs whose turn has come, each once; ExpCmdSN goes past each."""
@@ -114,8 +130,7 @@ class Session:
             if pdu is None:
                 return
             self.exp_cmd_sn = self.exp_cmd_sn + 1 & _MASK
-            if not self.early:
-                self.fast_window = self.window
+            self.look_at_queues()
             yield pdu
 
 
