@@ -22,7 +22,16 @@ from isadmin.userspace.iscsi.codes import (
     TaskAttribute,
 )
 from isadmin.userspace.iscsi.errors import DataError, ProtocolError
-from isadmin.userspace.iscsi.pdu import DATA_IN, DATA_OUT, R2T, SCSI_COMMAND, SCSI_RESPONSE, Pdu, Reject
+from isadmin.userspace.iscsi.pdu import (
+    DATA_IN,
+    DATA_OUT,
+    R2T,
+    SCSI_COMMAND,
+    SCSI_RESPONSE,
+    NopIn,
+    Pdu,
+    Reject,
+)
 from isadmin.userspace.iscsi.session import Transfer
 from isadmin.userspace.iscsi.states import taken
 from isadmin.userspace.scsi import dispatch
@@ -33,6 +42,7 @@ from isadmin.userspace.sessions import ActiveSession, count
 from isadmin.userspace.tasks import Task, carried_out_now, carry_out
 
 if TYPE_CHECKING:
+    from isadmin.userspace.budget import Request
     from isadmin.userspace.connection import Connection
 
 log = logging.getLogger("isadmin.userspace")
@@ -51,9 +61,12 @@ class Commands:
         "_next_ttt",
         "active",
         "connection",
+        "credit",
+        "data_came",
         "max_burst",
         "max_xmit",
         "paths",
+        "request",
         "server",
         "session",
         "tasks",
@@ -69,6 +82,12 @@ class Commands:
         """The longest data segment the initiator takes on this connection."""
         self.max_burst = active.session.parameters.max_burst_length
         self.tasks: dict[int, Task] = {}
+        self.credit = 0
+        """Bytes of the server's budget that are held for what the next PDU brings."""
+        self.request: Request | None = None
+        """The connection waits for them."""
+        self.data_came = False
+        """Write data has come since the last tick."""
         self._next_ttt = 1
 
     # PDUs out
@@ -81,12 +100,33 @@ class Commands:
         connection, session = self.connection, self.session
         stat_sn = connection.stat_sn
         connection.stat_sn = stat_sn + 1 & 0xFFFFFFFF
-        return stat_sn, session.exp_cmd_sn, session.advance_window(self.server.pressed)
+        return stat_sn, session.exp_cmd_sn, self._promise()
 
     def _numbers(self) -> tuple[int, int, int]:
         """The same for a PDU that does not advance StatSN."""
+        return self.connection.stat_sn, self.session.exp_cmd_sn, self._promise()
+
+    def _promise(self) -> int:
+        """MaxCmdSN of the next answer: no further commands while there is no room for write data."""
+        pressed = self.server.budget.pressed
+        if pressed:
+            self.server.short_windows.add(self)
+        return self.session.advance_window(pressed)
+
+    def tell_window(self) -> None:
+        """Promise more commands, if no answer is to come that does."""
         session = self.session
-        return self.connection.stat_sn, session.exp_cmd_sn, session.advance_window(self.server.pressed)
+        before = session.max_cmd_sn
+        if session.outstanding or session.advance_window() == before:
+            return
+        self._send(NopIn(0, RESERVED_TAG, RESERVED_TAG, *self._numbers()))
+        self.server.flush_soon(self.connection)
+
+    def give_back(self) -> None:
+        """A PDU holds nothing of the budget any more but what its task has taken over."""
+        if self.credit:
+            self.server.budget.release(self.active.account, self.credit)
+            self.credit = 0
 
     def send_reject(self, reason: RejectReason, header: bytes) -> None:
         self._send(Reject(reason, *self._status_numbers(), data=header))
@@ -126,7 +166,9 @@ class Commands:
         elif attribute == TaskAttribute.HEAD_OF_QUEUE:
             command.head_of_queue = True
         if immediate >= length and final:
-            command.data_out = bytes(data[:length]) if length else None
+            if length:
+                command.data_out = bytes(data[:length])
+                self._hold(task, length)
             self._start(task)
             return
         self.tasks[itt] = task
@@ -139,9 +181,26 @@ class Commands:
         )
         held = transfer.unsolicited_end if transfer.unsolicited_open else immediate
         task.buffer = bytearray(max(held, 0) if transfer.length > held else transfer.length)
+        self._hold(task, len(task.buffer))
         keep = min(immediate, len(task.buffer))
         task.buffer[:keep] = data[:keep]
+        if transfer.unsolicited_open:
+            self._expect(task)
         self._ask(task)
+
+    def _hold(self, task: Task, size: int) -> None:
+        """The task takes over what its PDU holds of the budget, as much as it keeps of the data."""
+        self.data_came = True
+        size = min(size, self.credit)
+        self.credit -= size
+        task.reserved = size
+
+    def _expect(self, task: Task, *, more: bool = True) -> None:
+        """Data is to come for a task, or not any more."""
+        if task.expecting is not more:
+            task.expecting = more
+            task.stalled = 0
+            self.server.budget.expect(self.active.account, 1 if more else -1)
 
     def _no_room(self, command: Command, *, numbered: bool) -> Status:
         """The status that refuses a command because too many are there already (SAM-5 5.3.1), or GOOD. Those
@@ -162,13 +221,16 @@ class Commands:
         if transfer.complete:
             self._collected(task)
             return
-        if task.waiting or transfer.unsolicited_open:
+        if task.request is not None or transfer.unsolicited_open:
             return
         if len(task.buffer) < transfer.length:
-            if not self.server.reserve(transfer.length, partial(self._granted, task, transfer)):
-                task.waiting = True
+            self._expect(task, more=False)
+            size = transfer.length - task.reserved
+            granted = partial(self._granted, task, transfer, size)
+            task.request = self.server.budget.take(self.active.account, size, granted, asked=True)
+            if task.request is not None:
                 return
-            self._enlarge(task, transfer)
+            self._enlarge(task, transfer, size)
         parameters = self.session.parameters
         while (r2t := transfer.next_r2t(self.max_burst, parameters.max_outstanding_r2t)) is not None:
             offset, length = r2t
@@ -176,18 +238,15 @@ class Commands:
             self._send(R2T(task.lun, task.itt, ttt, *self._numbers(), transfer.r2t_sn, offset, length))
             transfer.sent_r2t(ttt, offset, length)
 
-    def _granted(self, task: Task, transfer: Transfer) -> None:
-        task.waiting = False
-        if task.over or self.connection.closed:
-            # It no longer wants what it waited for.
-            self.server.loop.call_soon(self.server.release, transfer.length)
-            return
-        self._enlarge(task, transfer)
+    def _granted(self, task: Task, transfer: Transfer, size: int) -> None:
+        task.request = None
+        self._enlarge(task, transfer, size)
         self._ask(task)
         self.server.flush_soon(self.connection)
 
-    def _enlarge(self, task: Task, transfer: Transfer) -> None:
-        task.reserved = transfer.length
+    def _enlarge(self, task: Task, transfer: Transfer, size: int) -> None:
+        task.reserved += size
+        self._expect(task)
         first = task.buffer
         task.buffer = self.server.take_buffer(transfer.length)
         memoryview(task.buffer)[: len(first)] = first
@@ -218,6 +277,7 @@ class Commands:
     ) -> bool:
         """Take note of a Data-Out PDU. False when it does not fit its sequence: the command has ended."""
         task.stalled = 0
+        self.data_came = True
         try:
             transfer.accept(ttt, offset, length, data_sn, bool(flags & 0x80))
         except DataError as error:
@@ -273,6 +333,7 @@ class Commands:
         """All data is here; what comes beyond it is dropped."""
         transfer, task.transfer = task.transfer, None
         assert transfer is not None
+        self._expect(task, more=False)
         if not task.command.done:
             task.command.data_out = memoryview(task.buffer)[: transfer.length]
         self._start(task)
@@ -529,13 +590,18 @@ class Commands:
         task.reading = 0
         if session.later:
             self.server.loop.call_soon(self.go_on)
+        if task.expecting:
+            self._expect(task, more=False)
+        if task.request is not None:
+            self.server.budget.withdraw(self.active.account, task.request)
+            task.request = None
         if task.reserved:
             size, task.reserved = task.reserved, 0
             buffer, task.buffer = task.buffer, b""
             # What was aborted may still be received into, or worked on.
             if not goes_on and isinstance(buffer, bytearray):
                 self.server.return_buffer(buffer)
-            self.server.release(size)
+            self.server.budget.release(self.active.account, size)
         if task.told and not self.connection.closed:
             task.told = False
             self._respond(task, Status.TASK_ABORTED, b"", task.expected)

@@ -21,7 +21,7 @@ from isadmin.userspace.iscsi.errors import IscsiError, ProtocolError
 from isadmin.userspace.iscsi.login import LoginMachine
 from isadmin.userspace.iscsi.pdu import decode, frame
 from isadmin.userspace.iscsi.states import AFTER, OPEN, Event, State
-from isadmin.userspace.loop import INPUT, Handler
+from isadmin.userspace.loop import HANGUP, INPUT, Handler
 from isadmin.userspace.sending import Sender
 from isadmin.userspace.sessions import ActiveSession
 
@@ -53,6 +53,7 @@ class Connection(Sender):
         "active",
         "cid",
         "full",
+        "halted",
         "heard",
         "held",
         "listener",
@@ -87,6 +88,8 @@ class Connection(Sender):
         """Bytes that commands which run or wait for their unit are to read for this connection."""
         self.more = False
         """Whole PDUs are held back for this connection's next turn."""
+        self.halted = False
+        """Not read from: there is no room for the data that comes next."""
         self.max_recv = 8192
         """The longest data segment we have declared to take."""
         self.held = b""
@@ -110,12 +113,14 @@ class Connection(Sender):
         self._readable()
 
     def watch(self, events: int) -> None:
-        """Be woken up by INPUT, by OUTPUT, or by nothing (0)."""
+        """Be woken up by INPUT, by OUTPUT, by HANGUP, or by nothing (0)."""
         if events == self._watched or self.closed:
             return
         self._watched = events
         loop = self.server.loop
-        if events:
+        if events == HANGUP:
+            loop.watch(self.sock.fileno(), events, self.ended)
+        elif events:
             loop.watch(self.sock.fileno(), events, self._input_handler if events == INPUT else self._writable)
         else:
             loop.unwatch(self.sock.fileno())
@@ -168,7 +173,7 @@ class Connection(Sender):
             raise BlockingIOError
         view, held = self.server.view, self.held
         start = len(held)
-        received = self.sock.recv_into(view[start : start + limits.RECEIVE])
+        received = self.sock.recv_into(view[start : start + self.server.budget.appetite])
         if not received:
             return 0
         self.rx_octets += received
@@ -258,7 +263,7 @@ class Connection(Sender):
 
     def keep(self, view: memoryview, position: int, end: int) -> None:
         """view[position:end] is not handled yet: it waits for its turn, or for the end of a PDU."""
-        waits = end - position < 48 or self.blocked or self.more
+        waits = end - position < 48 or self.blocked or self.more or self.halted
         if waits or not self._set_apart(view, position, end):
             self.held = bytes(view[position:end])
 
@@ -285,9 +290,12 @@ class Connection(Sender):
         self.server.return_buffer(whole)
 
     def one(self, full: FullFeature, view: memoryview, position: int, end: int) -> int:
-        """Hand one PDU of any kind on; the position after it, or -1 while it is not whole."""
+        """Hand one PDU of any kind on; the position after it, or -1 while it is not whole, or there is no
+        room for what it brings."""
         header = bytes(view[position : position + 48])
         try:
+            if not full.has_room(header):
+                return -1
             found = frame(
                 view,
                 position,
@@ -303,7 +311,20 @@ class Connection(Sender):
         except ProtocolError as error:
             self.reject(error, header)
             return end
+        full.give_back()
         return found.end
+
+    def halt(self) -> None:
+        """Nothing is read until there is room for the data of the next PDU."""
+        self.halted = True
+        if not self.blocked:
+            self.watch(HANGUP)
+
+    def resume(self) -> None:
+        """There is room now."""
+        self.halted = False
+        if not self.closed:
+            self.server.loop.call_soon(self.go_on)
 
     def receive_into(self, destination: memoryview, done: Callable[[], None]) -> None:
         """The next bytes of the stream go to `destination`; `done` is called once it is full."""
@@ -364,9 +385,9 @@ class Connection(Sender):
             self._arena = None
         if self.closing:
             self.watch(0)
-            return
-        self.watch(INPUT)
-        if self.full is not None:
+        else:
+            self.watch(HANGUP if self.halted else INPUT)
+        if self.full is not None and not self.closing:
             self.full.go_on()
         self.go_on()
 
@@ -376,7 +397,7 @@ class Connection(Sender):
 
     def go_on(self) -> None:
         """Read again, with what was received and not handled first, unless something stands in the way."""
-        if self.blocked or self.more or self.closing or self.closed:
+        if self.blocked or self.more or self.halted or self.closing or self.closed:
             return
         self.watch(INPUT)
         held = self.held
@@ -467,6 +488,9 @@ class Connection(Sender):
             self._stalled_ticks += 1
             if self._stalled_ticks > self.full.stall_limit:
                 self.close("the initiator reads nothing")
+            return
+        if self.halted:
+            # It may have said all it had to say, behind what we do not read.
             return
         self.full.tick()
 

@@ -64,7 +64,8 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
     digests = connection.header_digest or connection.data_digest
     head, tail_digest = 48 + 4 * connection.header_digest, 4 * connection.data_digest
     max_recv = connection.max_recv
-    appetite = limits.RECEIVE
+    budget = server.budget
+    appetite = 0
     known = _NO_LUN
     path: LunPath | None = None
     plain: Plain | None = None
@@ -75,14 +76,14 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
         if given is not None:
             view, end = given
             # Of another long PDU, no more than its beginning is wanted here.
-            appetite = limits.RECEIVE if end else limits.RECEIVE_AHEAD
+            appetite = 0 if end else limits.RECEIVE_AHEAD
         else:
             view = server.view
             try:
                 if connection.held:
                     end = connection.receive_behind()
                 else:
-                    end = recv_into(view, appetite)
+                    end = recv_into(view, appetite or budget.appetite)
                     connection.rx_octets += end
             except BlockingIOError:
                 continue
@@ -92,7 +93,7 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
             if not end:
                 connection.ended()
                 continue
-            appetite = limits.RECEIVE
+            appetite = 0
         server.served = connection
         position = sent = commands = read_bytes = write_bytes = long_ways = 0
         latest = end - head

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from isadmin.userspace import limits
 from isadmin.userspace.commands import Commands
 from isadmin.userspace.iscsi.codes import (
     IMMEDIATE,
     RESERVED_TAG,
     AsyncEvent,
+    CommandFlag,
     LogoutReason,
     LogoutResponse,
     Opcode,
@@ -59,6 +62,16 @@ _NUMBERED = frozenset(
 """The requests that carry a CmdSN."""
 
 
+class Early(NamedTuple):
+    """A PDU that came before its turn. credit: see Commands.credit."""
+
+    full: FullFeature
+    header: bytes
+    data: bytes
+    ahs: bytes
+    credit: int
+
+
 class FullFeature(Commands):
     """One connection in full-feature phase."""
 
@@ -100,7 +113,7 @@ class FullFeature(Commands):
                 log.debug("a command outside its window from %s is ignored", self.connection.peer)
                 return
             if cmd_sn != session.exp_cmd_sn:
-                session.defer(cmd_sn, (self, header, bytes(data), ahs))
+                self._defer(cmd_sn, header, data, ahs)
                 return
             session.exp_cmd_sn = cmd_sn + 1 & 0xFFFFFFFF
             self._dispatch(opcode, header, data, ahs)
@@ -109,15 +122,62 @@ class FullFeature(Commands):
             return
         self._dispatch(opcode, header, data, ahs)
 
+    def has_room(self, header: bytes) -> bool:
+        """Whether there is room for the data that a PDU brings, or that follows it unasked. If not, the
+        connection is halted until there is; the PDU then comes here again. What is of no use to the PDU is to
+        be given back."""
+        if self.credit:
+            return True
+        opcode, flags = header[0] & 0x3F, header[1]
+        if opcode == Opcode.SCSI_COMMAND and flags & CommandFlag.WRITE:
+            size = int.from_bytes(header[5:8], "big")
+            if not flags & CommandFlag.FINAL:
+                expected = int.from_bytes(header[20:24], "big")
+                size = max(size, min(expected, self.session.parameters.first_burst_length))
+        elif opcode in _NUMBERED and _CMD_SN.unpack_from(header)[0] != self.session.exp_cmd_sn:
+            size = int.from_bytes(header[5:8], "big")
+        else:
+            return True
+        # One that is too long is refused.
+        if not 0 < size <= max(self.active.max_recv, self.session.parameters.first_burst_length):
+            return True
+        self.request = self.server.budget.take(self.active.account, size, partial(self._has_room, size))
+        if self.request is not None:
+            self.connection.halt()
+            return False
+        self.credit = size
+        return True
+
+    def _has_room(self, size: int) -> None:
+        self.request = None
+        self.credit = size
+        self.connection.resume()
+
+    def _defer(self, cmd_sn: int, header: bytes, data: memoryview, ahs: bytes) -> None:
+        """Keep a PDU until its turn comes, and what it holds of the budget with it."""
+        session = self.session
+        credit = self.credit
+        if session.defer(cmd_sn, Early(self, header, bytes(data), ahs, credit)):
+            self.credit = 0
+            session.early_bytes += credit
+            if session.early_bytes > limits.EARLY and len(session.connections) == 1:
+                raise ProtocolError("commands that nothing but a missing one can come before")
+
     def _handle_early(self) -> None:
-        for full, header, data, ahs in self.session.ready():
-            if full.connection.closed:
-                continue
-            try:
-                full._dispatch(header[0] & 0x3F, header, memoryview(data), ahs)
-            except ProtocolError as error:
-                full.connection.reject(error, header)
-            if full is not self:
+        session = self.session
+        for early in session.ready():
+            full, header = early.full, early.header
+            session.early_bytes -= early.credit
+            # What it has got for the next PDU stays with that.
+            others, full.credit = full.credit, early.credit
+            if not full.connection.closed:
+                try:
+                    full._dispatch(header[0] & 0x3F, header, memoryview(early.data), early.ahs)
+                except ProtocolError as error:
+                    full.connection.reject(error, header)
+            full.give_back()
+            full.credit = others
+            if full is not self and not full.connection.closed:
                 self.server.flush_soon(full.connection)
 
     def _dispatch(self, opcode: int, header: bytes, data: memoryview, ahs: bytes) -> None:
@@ -255,10 +315,15 @@ class FullFeature(Commands):
     # Time
 
     def look_for_stalls(self) -> None:
-        """A tick has passed. Write data that is asked for and does not come holds memory others wait for."""
+        """A tick has passed. Write data that is asked for or announced, and does not come, holds memory that
+        others wait for."""
+        if self.data_came or self.connection.halted:
+            # It may be behind other data, or behind what there is no room for.
+            self.data_came = False
+            return
         limit = self.active.dataout_timeout
         for task in self.tasks.values():
-            if task.reserved and not task.gates:
+            if task.expecting:
                 task.stalled += 1
                 if task.stalled > limit:
                     self.active.timeouts += 1
@@ -287,6 +352,17 @@ class FullFeature(Commands):
 
     def connection_closed(self) -> None:
         """The connection is gone, and its commands with it (section 4.2.3.1: allegiance)."""
+        if self.request is not None:
+            self.server.budget.withdraw(self.active.account, self.request)
+            self.request = None
+        self.give_back()
+        self.server.short_windows.discard(self)
+        session = self.session
+        for cmd_sn, early in session.early.items():
+            if early.full is self:
+                session.early_bytes -= early.credit
+                self.server.budget.release(self.active.account, early.credit)
+                session.early[cmd_sn] = early._replace(data=b"", ahs=b"", credit=0)
         abort_all(self.tasks.values())
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
 from isadmin.userspace import limits
+from isadmin.userspace.budget import Budget
 from isadmin.userspace.connection import Connection
 from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.login import Authority, LoginMachine
@@ -18,6 +19,7 @@ from isadmin.userspace.loop import EventLoop
 from isadmin.userspace.sending import Sender
 
 if TYPE_CHECKING:
+    from isadmin.userspace.commands import Commands
     from isadmin.userspace.fullfeature import FullFeature
     from isadmin.userspace.portals import Listener, SocketName
     from isadmin.userspace.scsi.command import Command
@@ -66,8 +68,9 @@ class Server:
         self._pool: ThreadPoolExecutor | None = None
         self._finished: deque[Callable[[], None]] = deque()
         self._waking = False
-        self.budget = limits.WRITE_BUDGET
-        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self.budget = Budget(limits.WRITE_BUDGET, loop.call_soon, self._relieved)
+        self.short_windows: set[Commands] = set()
+        """Connections that were promised fewer commands than usual."""
         self._ticker: asyncio.TimerHandle | None = None
         self.parked: dict[Command, Task] = {}
         """Tasks that wait at their unit's gate."""
@@ -124,29 +127,11 @@ class Server:
         if len(self._arenas) < 4:
             self._arenas.append(arena)
 
-    # The budget for write data: commands get their buffer, and with it their first R2T, in order of arrival.
-
-    def reserve(self, size: int, granted: Callable[[], None]) -> bool:
-        """True when `size` bytes may be collected now; else `granted` is called once they may (they are then
-        reserved). A command larger than the whole budget gets its turn when nothing else is collecting."""
-        if not self._waiting and (self.budget >= size or self.budget == limits.WRITE_BUDGET):
-            self.budget -= size
-            return True
-        self._waiting.append((size, granted))
-        return False
-
-    def release(self, size: int) -> None:
-        self.budget += size
-        waiting = self._waiting
-        while waiting and (self.budget >= waiting[0][0] or self.budget == limits.WRITE_BUDGET):
-            size, granted = waiting.popleft()
-            self.budget -= size
-            granted()
-
-    @property
-    def pressed(self) -> bool:
-        """Whether commands wait for the budget: sessions then promise no more commands (MaxCmdSN)."""
-        return bool(self._waiting)
+    def _relieved(self) -> None:
+        """There is room for write data again: who has nothing under way will hear of it in no answer."""
+        short, self.short_windows = self.short_windows, set()
+        for full in short:
+            full.tell_window()
 
     # The thread pool: `work` runs in a thread, `finished` then on the loop's thread.
 

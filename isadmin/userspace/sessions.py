@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
+from isadmin.userspace.budget import Account
 from isadmin.userspace.engine import ConnectionFacts, SessionFacts, SessionFailure
 from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.errors import DigestError, LoginError, ProtocolError
@@ -35,6 +36,7 @@ class ActiveSession:
     """One session in full-feature phase. acl is None for a dynamic one; tpg is None in discovery."""
 
     __slots__ = (
+        "account",
         "acl",
         "digest_errors",
         "failure",
@@ -54,6 +56,8 @@ class ActiveSession:
         self, session: Session, nexus: Nexus, tpg: Tpg | None, acl: NodeAcl | None, max_recv: int
     ) -> None:
         self.session = session
+        self.account = Account()
+        """What it holds of the server's budget for write data."""
         self.nexus = nexus
         self.tpg = tpg
         self.acl = acl

@@ -12,6 +12,7 @@ from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.sense import Asc, CheckCondition, SenseKey
 
 if TYPE_CHECKING:
+    from isadmin.userspace.budget import Request
     from isadmin.userspace.commands import Commands
     from isadmin.userspace.scsi.gate import Gate
 
@@ -27,6 +28,7 @@ class Task:
         "buffer",
         "command",
         "expected",
+        "expecting",
         "flags",
         "full",
         "gates",
@@ -38,11 +40,11 @@ class Task:
         "over",
         "pooled",
         "reading",
+        "request",
         "reserved",
         "stalled",
         "told",
         "transfer",
-        "waiting",
     )
 
     def __init__(
@@ -71,8 +73,10 @@ class Task:
         self.buffer: bytearray | bytes = b""
         self.reserved = 0
         """Bytes of the server's write budget."""
-        self.waiting = False
-        """For the budget."""
+        self.request: Request | None = None
+        """It waits for its share of the budget."""
+        self.expecting = False
+        """It holds a share of the budget, and waits for data from the initiator."""
         self.reading = 0
         """Bytes counted in connection.reading."""
         self.held_back = False

@@ -38,6 +38,7 @@ class Session:
         "discovery",
         "dynamic",
         "early",
+        "early_bytes",
         "exp_cmd_sn",
         "fast_window",
         "initiator",
@@ -90,6 +91,8 @@ class Session:
         self.outstanding = 0
         self.early: dict[int, Any] = {}
         """PDUs that came before their turn, by CmdSN; at most `window` of them."""
+        self.early_bytes = 0
+        """Of the budget for write data, what they hold."""
         self.later: deque[Any] = deque()
         """Commands whose turn has come and which are held back nevertheless, and all behind them."""
         self.fast_window = window
@@ -117,11 +120,14 @@ class Session:
         """Whether a command with this number may come now: others are ignored (section 4.2.2.1)."""
         return not serial_before(cmd_sn, self.exp_cmd_sn) and not serial_before(self.told, cmd_sn)
 
-    def defer(self, cmd_sn: int, pdu: Any) -> None:
-        """Keep a PDU that came before its turn, over another connection."""
-        if len(self.early) < max(self.window, 1):
-            self.early.setdefault(cmd_sn, pdu)
-            self.look_at_queues()
+    def defer(self, cmd_sn: int, pdu: Any) -> bool:
+        """Keep a PDU that came before its turn, over another connection. False: one of its number is there
+        already."""
+        if cmd_sn in self.early or len(self.early) >= max(self.window, 1):
+            return False
+        self.early[cmd_sn] = pdu
+        self.look_at_queues()
+        return True
 
     def ready(self) -> Iterator[Any]:
         """The kept PDUs whose turn has come, each once; ExpCmdSN goes past each."""
