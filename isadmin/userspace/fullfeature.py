@@ -7,7 +7,7 @@ commands.py, task management in taskmanagement.py; pings, texts and logouts are 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,14 +38,17 @@ from isadmin.userspace.iscsi.pdu import (
     decode,
 )
 from isadmin.userspace.iscsi.pdu import LogoutResponse as LogoutResponsePdu
+from isadmin.userspace.iscsi.session import serial_before
 from isadmin.userspace.iscsi.states import Event, State, taken
 from isadmin.userspace.iscsi.text import MAX_TEXT, format_pairs, parse_pairs, send_targets
+from isadmin.userspace.scsi.nexus import lun_number
 from isadmin.userspace.sessions import ActiveSession
 from isadmin.userspace.taskmanagement import TaskManagement
 from isadmin.userspace.tasks import abort_all
 
 if TYPE_CHECKING:
     from isadmin.userspace.connection import Connection
+    from isadmin.userspace.scsi.unit import LogicalUnit
 
 log = logging.getLogger("isadmin.userspace")
 
@@ -70,6 +73,14 @@ class Early(NamedTuple):
     data: bytes
     ahs: bytes
     credit: int
+
+    @property
+    def opcode(self) -> int:
+        return self.header[0] & 0x3F
+
+    @property
+    def itt(self) -> int:
+        return int.from_bytes(self.header[16:20], "big")
 
 
 class FullFeature(Commands):
@@ -166,19 +177,52 @@ class FullFeature(Commands):
     def _handle_early(self) -> None:
         session = self.session
         for early in session.ready():
-            full, header = early.full, early.header
+            full = early.full
             session.early_bytes -= early.credit
             # What it has got for the next PDU stays with that.
             others, full.credit = full.credit, early.credit
             if not full.connection.closed:
                 try:
-                    full._dispatch(header[0] & 0x3F, header, memoryview(early.data), early.ahs)
+                    full._dispatch(early.opcode, early.header, memoryview(early.data), early.ahs)
                 except ProtocolError as error:
-                    full.connection.reject(error, header)
+                    full.connection.reject(error, early.header)
             full.give_back()
             full.credit = others
             if full is not self and not full.connection.closed:
                 self.server.flush_soon(full.connection)
+
+    def discard(self, pdu: TaskManagementRequest) -> bool:
+        """Whether an ABORT TASK is for a command whose turn has yet to come: one that counts as received from
+        now on (section 11.6.1, b)."""
+        session, cmd_sn = self.session, pdu.ref_cmd_sn
+        if not session.in_window(cmd_sn) or not serial_before(cmd_sn, pdu.cmd_sn):
+            return False
+        early: Early | None = session.early.get(cmd_sn)
+        if early is not None and early.itt != pdu.referenced_tag:
+            return False
+        self._discard([cmd_sn])
+        return True
+
+    def discard_before(self, cmd_sn: int, units: Collection[LogicalUnit]) -> None:
+        """Take all commands to some units that are here, numbered before cmd_sn, and have yet to have their
+        turn, for done."""
+        found = []
+        paths = self.active.nexus.paths
+        for number, early in self.session.early.items():
+            if early is not None and early.opcode == Opcode.SCSI_COMMAND and serial_before(number, cmd_sn):
+                path = paths.get(lun_number(early.header[8:16]))
+                if path is not None and path.unit in units:
+                    found.append(number)
+        self._discard(found)
+
+    def _discard(self, numbers: Iterable[int]) -> None:
+        session = self.session
+        for cmd_sn in numbers:
+            early: Early | None = session.discard(cmd_sn)
+            if early is not None:
+                session.early_bytes -= early.credit
+                self.server.budget.release(self.active.account, early.credit)
+        self._handle_early()
 
     def _dispatch(self, opcode: int, header: bytes, data: memoryview, ahs: bytes) -> None:
         if opcode not in taken(self.connection.state, discovery=self.session.discovery):
@@ -359,7 +403,7 @@ class FullFeature(Commands):
         self.server.short_windows.discard(self)
         session = self.session
         for cmd_sn, early in session.early.items():
-            if early.full is self:
+            if early is not None and early.full is self:
                 session.early_bytes -= early.credit
                 self.server.budget.release(self.active.account, early.credit)
                 session.early[cmd_sn] = early._replace(data=b"", ahs=b"", credit=0)

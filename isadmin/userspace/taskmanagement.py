@@ -3,7 +3,7 @@ it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from isadmin.userspace.iscsi.codes import TaskFunction, TaskResponse
@@ -67,6 +67,10 @@ class TaskManagement:
             return False
         return task.command.found is not None and task.command.unit.value("emulate_tas") > 0
 
+    def _discard(self, units: Collection[LogicalUnit]) -> None:
+        """What the initiator sent before its request, and what has yet to have its turn, ends as well."""
+        self._full.discard_before(self._request.cmd_sn, units)
+
     def _path(self) -> LunPath | None:
         number = lun_number(self._request.lun.to_bytes(8, "big"))
         return self._full.active.nexus.paths.get(number)
@@ -85,6 +89,8 @@ class TaskManagement:
                     task.command.unit.counters.aborts_complete += 1
                 self._end([task])
                 return TaskResponse.COMPLETE
+        if self._full.discard(self._request):
+            return TaskResponse.COMPLETE
         path = self._path()
         if path is not None:
             path.unit.counters.aborts_no_task += 1
@@ -94,6 +100,7 @@ class TaskManagement:
         path = self._path()
         if path is None:
             return TaskResponse.LUN_DOES_NOT_EXIST
+        self._discard([path.unit])
         self._end([task for task in self._full.active.tasks() if task.command.found is path])
         return TaskResponse.COMPLETE
 
@@ -101,6 +108,7 @@ class TaskManagement:
         path = self._path()
         if path is None:
             return TaskResponse.LUN_DOES_NOT_EXIST
+        self._discard([path.unit])
         self._end(self._unit_tasks(path.unit))
         path.unit.task_set_cleared(path)
         return TaskResponse.COMPLETE
@@ -109,14 +117,17 @@ class TaskManagement:
         path = self._path()
         if path is None:
             return TaskResponse.LUN_DOES_NOT_EXIST
+        self._discard([path.unit])
         self._end(self._unit_tasks(path.unit))
         path.unit.reset()
         return TaskResponse.COMPLETE
 
     def _target_reset(self) -> TaskResponse:
-        for path in list(self._full.active.nexus.paths.values()):
-            self._end(self._unit_tasks(path.unit))
-            path.unit.reset()
+        units = [path.unit for path in self._full.active.nexus.paths.values()]
+        self._discard(units)
+        self._end(task for unit in units for task in self._unit_tasks(unit))
+        for unit in units:
+            unit.reset()
         return TaskResponse.COMPLETE
 
     def _target_cold_reset(self) -> TaskResponse:

@@ -13,9 +13,9 @@ from isadmin.userspace.scsi.unit import LogicalUnit
 from isadmin.userspace.storage.file import FileStorage
 from tests.initiator import NONE, Initiator, Pdu, Reply
 from tests.userspace.rig import Rig
-from tests.userspace.test_target import eventually
+from tests.userspace.test_target import eventually, two_connections
 
-ABORT_TASK, CLEAR_TASK_SET, LUN_RESET, WARM_RESET = 1, 4, 5, 6
+ABORT_TASK, ABORT_TASK_SET, CLEAR_TASK_SET, LUN_RESET, WARM_RESET = 1, 2, 4, 5, 6
 ORDERED, HEAD_OF_QUEUE = 2, 3
 READ = bytes.fromhex("28000000000000000100")
 WRITE = bytes.fromhex("2a000000000000000100")
@@ -66,10 +66,10 @@ def write(initiator: Initiator, held: Held) -> int:
     return itt
 
 
-def manage(initiator: Initiator, function: int, tag: int = NONE) -> int:
-    """Send a request, and leave its response to the caller; its tag."""
+def manage(initiator: Initiator, function: int, tag: int = NONE, *, ref: int = 0) -> int:
+    """Send a request, and leave its response to the caller; its tag. ref: RefCmdSN."""
     itt = initiator.next_itt()
-    words = itt, tag, initiator.cmd_sn, initiator.exp_stat_sn, 0, 0
+    words = itt, tag, initiator.cmd_sn, initiator.exp_stat_sn, ref, 0
     initiator.send(struct.pack(">BBHIQIIIIII8x", 0x42, 0x80 | function, 0, 0, 0, *words))
     return itt
 
@@ -186,3 +186,82 @@ def test_many_ordered_commands_are_let_through_one_after_another(
     held.go.set()
     assert other.finish(first).status == 0
     assert [victim.receive().itt for _ in tags] == tags
+
+
+# Commands whose turn has yet to come
+
+
+@pytest.fixture
+def connections(rig: Rig) -> Iterator[tuple[Initiator, Initiator]]:
+    tpg = rig.serve(rig.ramdisk(), rig.ramdisk(), param={"MaxConnections": "2"})
+    with two_connections(rig, tpg) as (one, other):
+        one.ready(1)
+        other.cmd_sn = one.cmd_sn
+        yield one, other
+
+
+def early(rig: Rig, initiator: Initiator, ahead: int, lun: int = 0) -> int:
+    """A write that comes before `ahead` others; its tag."""
+    queue = rig.target.active_sessions()[0].session.early
+    before = len(queue)
+    number = initiator.cmd_sn + ahead
+    tag = initiator.send_command(WRITE, lun=lun, data_out=BLOCK, immediate_data=BLOCK, cmd_sn=number)
+    eventually(lambda: len(queue) == before + 1)
+    return tag
+
+
+def test_a_command_that_waits_for_its_turn_is_aborted(
+    rig: Rig, connections: tuple[Initiator, Initiator]
+) -> None:
+    """Section 11.6.1: it is taken for received, and never carried out."""
+    one, other = connections
+    number = one.cmd_sn
+    tag = early(rig, other, 1)
+    kept = early(rig, other, 2)
+    other.cmd_sn = number + 3
+    assert response(other, manage(other, ABORT_TASK, kept, ref=number + 1)) == 1, "another task's number"
+    assert response(other, manage(other, ABORT_TASK, tag, ref=number + 1)) == 0
+    assert response(other, manage(other, ABORT_TASK, tag, ref=number + 1)) == 0, "it is received once more"
+    assert response(other, manage(other, ABORT_TASK, kept, ref=number + 2)) == 0
+    assert one.cmd(bytes(6)).status == 0
+    one.cmd_sn = number + 3
+    assert one.read(0, 1).data == bytes(512)
+    assert until_ping(other) == []
+
+
+def test_a_command_that_has_not_come_is_aborted_before_it_does(
+    rig: Rig, connections: tuple[Initiator, Initiator]
+) -> None:
+    """It counts as received; what waited for it goes on."""
+    one, other = connections
+    number = one.cmd_sn
+    waits = early(rig, other, 1)
+    other.cmd_sn = number + 2
+    assert response(other, manage(other, ABORT_TASK, 0x999, ref=number + 2)) == 1, "not before the request"
+    assert response(other, manage(other, ABORT_TASK, 0x999, ref=number - 1)) == 1, "it has been"
+    itt = manage(other, ABORT_TASK, 0x999, ref=number)
+    assert other.finish(waits).status == 0
+    assert response(other, itt) == 0
+    one.send_command(WRITE, data_out=b"B" * 512, immediate_data=b"B" * 512, cmd_sn=number, itt=0x999)
+    assert until_ping(one) == []
+    one.cmd_sn = number + 2
+    assert one.read(0, 1).data == BLOCK
+
+
+@pytest.mark.parametrize("function", [ABORT_TASK_SET, CLEAR_TASK_SET, LUN_RESET, WARM_RESET])
+def test_functions_end_what_waits_for_its_turn(
+    rig: Rig, connections: tuple[Initiator, Initiator], function: int
+) -> None:
+    """At their LUN (a target reset: everywhere), and sent before them."""
+    one, other = connections
+    number = one.cmd_sn
+    for ahead, lun in ((1, 0), (2, 1), (4, 0)):
+        early(rig, other, ahead, lun)
+    other.cmd_sn = number + 4
+    assert response(other, manage(other, function)) == 0
+    for cmd_sn in (number, number + 3):
+        one.send_command(bytes(6), cmd_sn=cmd_sn)
+    answers = {other.receive().itt for _ in range(1 if function == WARM_RESET else 2)}
+    assert until_ping(other) == []
+    assert len(answers) == (1 if function == WARM_RESET else 2)
+    assert rig.target.active_sessions()[0].session.exp_cmd_sn == number + 5

@@ -90,7 +90,8 @@ class Session:
         self.connections: dict[int, Any] = {}
         self.outstanding = 0
         self.early: dict[int, Any] = {}
-        """PDUs that came before their turn, by CmdSN; at most `window` of them."""
+        """PDUs that came before their turn, by CmdSN; at most `window` of them. None: one that counts as
+        received, and is not wanted."""
         self.early_bytes = 0
         """Of the budget for write data, what they hold."""
         self.later: deque[Any] = deque()
@@ -129,15 +130,24 @@ class Session:
         self.look_at_queues()
         return True
 
+    def discard(self, cmd_sn: int) -> Any:
+        """Take the command with this number, which is yet to have its turn, for received, and not for wanted.
+        Its PDU, if that is here."""
+        pdu = self.early.get(cmd_sn)
+        self.early[cmd_sn] = None
+        self.look_at_queues()
+        return pdu
+
     def ready(self) -> Iterator[Any]:
         """The kept PDUs whose turn has come, each once; ExpCmdSN goes past each."""
         while self.early:
-            pdu = self.early.pop(self.exp_cmd_sn, None)
-            if pdu is None:
+            if self.exp_cmd_sn not in self.early:
                 return
+            pdu = self.early.pop(self.exp_cmd_sn)
             self.exp_cmd_sn = self.exp_cmd_sn + 1 & _MASK
             self.look_at_queues()
-            yield pdu
+            if pdu is not None:
+                yield pdu
 
 
 class Transfer:
