@@ -476,6 +476,8 @@ class Connection(Sender):
                 self.close("no login in time")
             return
         self.full.look_for_stalls()
+        if self.full is not None:
+            self.full.look_for_gap()
         if self.closed:
             return
         if self.heard or self.rx_octets != self._heard_octets:

@@ -374,6 +374,18 @@ class FullFeature(Commands):
                     self.connection.close("the write data it was asked for does not come")
                     return
 
+    def look_for_gap(self) -> None:
+        """A tick has passed. A command that others wait for may have been lost with a connection: at
+        ErrorRecoveryLevel 0 nothing brings it again, and the session is to be recovered (section 7.1.4.4)."""
+        session = self.session
+        connections = list(session.connections.values())
+        if connections[0] is not self.connection or any(each.blocked or each.halted for each in connections):
+            return
+        if session.gap_ticks() > self.active.dataout_timeout:
+            self.active.timeouts += 1
+            for connection in connections:
+                connection.close("a command that others wait for does not come")
+
     def tick(self) -> None:
         """A tick in which nothing was heard from the initiator."""
         if self._nop_ticks >= 0:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from isadmin.userspace import model
+from isadmin.userspace import limits, model
 from isadmin.userspace.engine import SessionFailure
 from tests.initiator import Closed, Initiator, LoginFailed
 from tests.userspace.rig import IQN, Rig
@@ -353,6 +353,35 @@ def test_plain_commands_over_two_connections_keep_their_order(rig: Rig, first: s
             assert one.finish(send(one, first, start + 3)).status == 0
         last = number + 7 if first == "write" else number + 6 if behind == "write" else 0
         assert one.finish(send(one, "read", number + 8)).data == bytes([last]) * 512
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_command_that_is_lost_with_its_connection(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    """Nothing brings it again: after a while the session ends, and is free to be recovered."""
+    monkeypatch.setattr(limits, "TICK", 0.02)
+    tpg = rig.serve(rig.ramdisk(), param={"MaxConnections": "2"}, generate_node_acls=0)
+    acl = rig.acl(tpg, I1, dataout_timeout=3, dataout_timeout_retries=1, nopin_timeout=0)
+    rig.map(acl, tpg.luns[0])
+    with two_connections(rig, tpg, name=I1) as (one, other):
+        number = one.cmd_sn
+        waits = [other.send_command(READ_ONE, expected_in=512, cmd_sn=number + n) for n in (1, 2)]
+        (active,) = rig.target.active_sessions()
+        eventually(lambda: len(active.session.early) == 2)
+        if lost:
+            one.close()
+            with pytest.raises(Closed):
+                other.receive()
+            eventually(lambda: not rig.call(lambda: rig.target.sessions(tpg)))
+            assert active.timeouts == 1
+        else:
+            time.sleep(0.05)
+            one.send_command(bytes(6), cmd_sn=number)
+            assert [other.finish(tag).status for tag in waits] == [0, 0]
+            time.sleep(0.3)
+            other.cmd_sn = number + 3
+            assert other.nop(b"x").data == b"x"
 
 
 READ_ONE = bytes.fromhex("28000000000000000100")

@@ -33,6 +33,8 @@ class Session:
     """
 
     __slots__ = (
+        "_gap",
+        "_gap_ticks",
         "alias",
         "connections",
         "discovery",
@@ -92,6 +94,8 @@ class Session:
         self.early: dict[int, Any] = {}
         """PDUs that came before their turn, by CmdSN; at most `window` of them. None: one that counts as
         received, and is not wanted."""
+        self._gap = cmd_sn
+        self._gap_ticks = 0
         self.early_bytes = 0
         """Of the budget for write data, what they hold."""
         self.later: deque[Any] = deque()
@@ -129,6 +133,15 @@ class Session:
         self.early[cmd_sn] = pdu
         self.look_at_queues()
         return True
+
+    def gap_ticks(self) -> int:
+        """To be called once a tick: ticks for which the command that others wait for has been missing."""
+        if self.early and self.exp_cmd_sn == self._gap:
+            self._gap_ticks += 1
+        else:
+            self._gap = self.exp_cmd_sn
+            self._gap_ticks = 0
+        return self._gap_ticks
 
     def discard(self, cmd_sn: int) -> Any:
         """Take the command with this number, which is yet to have its turn, for received, and not for wanted.
