@@ -23,7 +23,7 @@ from isadmin.userspace.iscsi.pdu import decode, frame
 from isadmin.userspace.iscsi.states import AFTER, OPEN, Event, State
 from isadmin.userspace.loop import HANGUP, INPUT, Handler
 from isadmin.userspace.sending import Sender
-from isadmin.userspace.sessions import ActiveSession
+from isadmin.userspace.sessions import NOPIN_RESPONSE_TIMEOUT, NOPIN_TIMEOUT, ActiveSession
 
 if TYPE_CHECKING:
     from isadmin.userspace.fullfeature import FullFeature
@@ -367,6 +367,8 @@ class Connection(Sender):
         self.cid = machine.cid
         self.machine = None
         self.full = full = self.server.host.attach(self, machine)
+        if full.session.discovery:
+            _keep_alive(self.sock)
         self._receiver = receiver(self, full)
         next(self._receiver)
         self._turn_input()
@@ -495,6 +497,17 @@ class Connection(Sender):
             # It may have said all it had to say, behind what we do not read.
             return
         self.full.tick()
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Let the kernel find out whether a peer is there that we must not ask ourselves."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, NOPIN_TIMEOUT),
+        (socket.TCP_KEEPINTVL, NOPIN_RESPONSE_TIMEOUT // 3),
+        (socket.TCP_KEEPCNT, 3),
+    ):
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _host(name: SocketName) -> str:

@@ -326,6 +326,8 @@ class FullFeature(Commands):
         closing = True
         if pdu.reason == LogoutReason.CLOSE_SESSION:
             others = [c for c in session.connections.values() if c is not self.connection]
+        elif session.discovery:
+            raise ProtocolError("a discovery session ends as a whole")
         elif pdu.reason == LogoutReason.CLOSE_CONNECTION:
             named = session.connections.get(pdu.cid)
             if named is None:
@@ -387,7 +389,10 @@ class FullFeature(Commands):
                 connection.close("a command that others wait for does not come")
 
     def tick(self) -> None:
-        """A tick in which nothing was heard from the initiator."""
+        """A tick in which nothing was heard from the initiator. One in a discovery session is not pinged
+        (section 4.3): keep_alive looks after that."""
+        if self.session.discovery:
+            return
         if self._nop_ticks >= 0:
             self._nop_ticks += 1
             if self._nop_ticks > self.active.nopin_response_timeout:

@@ -31,7 +31,7 @@ class TaskManagement:
     def run(self) -> None:
         function = self._request.function
         handler = _FUNCTIONS.get(function)
-        if self._full.session.discovery or handler is None:
+        if handler is None:
             self._response = TaskResponse.NOT_SUPPORTED
         else:
             self._response = handler(self)

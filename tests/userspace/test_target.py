@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -603,6 +605,30 @@ def test_send_targets(rig: Rig) -> None:
     assert discover(rig, tpg) == found
     assert discover(rig, tpg, other.target.name) == {other.target.name: found[other.target.name]}
     assert discover(rig, tpg, "iqn.2003-01.org.test:none") == {}
+
+
+def test_a_discovery_session_is_not_pinged(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its initiator need not know what that is (section 4.3); the kernel finds out whether it is there."""
+    monkeypatch.setattr(limits, "TICK", 0.005)
+    tpg = rig.serve(rig.ramdisk())
+    with rig.login(tpg, target="", timeout=0.5) as initiator:
+        (connection,) = rig.target.server.connections
+        assert connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        with pytest.raises(TimeoutError):
+            initiator.receive()
+        assert list(initiator.send_targets("All")) == [IQN]
+
+
+def test_a_discovery_session_ends_as_a_whole(rig: Rig) -> None:
+    tpg = rig.serve(rig.ramdisk())
+    with rig.login(tpg, target="") as initiator:
+        assert initiator.logout().header[2] == 0
+    with rig.login(tpg, target="") as initiator:
+        initiator.send(struct.pack(">BBHI8xIHHII16x", 0x46, 0x81, 0, 0, 9, 0, 0, initiator.cmd_sn, 0))
+        assert (reject := initiator.receive()).opcode == 0x3F
+        assert reject.header[2] == 0x04, "protocol error"
+        with pytest.raises(Closed):
+            initiator.receive()
 
 
 def test_send_targets_in_a_normal_session(rig: Rig) -> None:
