@@ -251,10 +251,11 @@ class Connection(Sender):
         self.more = False
         self.go_on()
 
-    def fail(self, error: Exception) -> None:
-        """An exception in one step of protocol is the end of this connection only."""
+    def fail(self, error: Exception, header: bytes = b"") -> None:
+        """An exception in one step of protocol is the end of this connection only. header: of the PDU that
+        was handled."""
         if isinstance(error, ProtocolError):
-            self.reject(error, b"")
+            self.reject(error, header)
         elif isinstance(error, IscsiError):
             self.close(str(error))
         else:

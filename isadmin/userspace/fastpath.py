@@ -291,7 +291,7 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
             if position < end:
                 connection.keep(view, position, end)
         except Exception as error:  # noqa: BLE001
-            connection.fail(error)
+            connection.fail(error, bytes(view[position : position + 48]))
 
 
 def _damaged(view: memoryview, position: int, head: int, after: int, stop: int) -> bool:

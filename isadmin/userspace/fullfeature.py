@@ -341,7 +341,7 @@ class FullFeature(Commands):
             return
         for other in others:
             other.close("logged out", quiet=True)
-        if closing:
+        if closing and list(session.connections.values()) == [self.connection]:
             self.active.logged_out = True
         answer = LogoutResponsePdu(
             pdu.itt,

@@ -262,6 +262,8 @@ class Target:
                     old.logged_out = True
                     self._end(old, "the initiator logged in anew")
                 active = sessions.begin(identity, parameters, machine.cmd_sn, tpg, acl)
+                if old is not None:
+                    active.nexus.lost = True
                 self._maps.apply(active)
                 self._admission.counters(tpg.target).accepts += 1
         connection.active = active

@@ -295,6 +295,7 @@ def test_reinstatement_ends_the_old_session(rig: Rig) -> None:
         with pytest.raises(Closed):
             old.nop()
         assert new.nop().opcode == 0x20
+        assert new.cmd(bytes(6)).asc == 0x2907, "I_T NEXUS LOSS (section 6.3.5.1)"
         assert len(rig.call(lambda: rig.target.sessions(tpg))) == 2
 
 
@@ -355,6 +356,29 @@ def test_plain_commands_over_two_connections_keep_their_order(rig: Rig, first: s
             assert one.finish(send(one, first, start + 3)).status == 0
         last = number + 7 if first == "write" else number + 6 if behind == "write" else 0
         assert one.finish(send(one, "read", number + 8)).data == bytes([last]) * 512
+
+
+def test_a_logout_of_one_connection_is_none_of_the_session(rig: Rig) -> None:
+    tpg = rig.serve(rig.ramdisk(), param={"MaxConnections": "2"})
+
+    def counted() -> tuple[int, int]:
+        counters = rig.target.login_counters(tpg.target)
+        return counters.normal_logouts, counters.abnormal_logouts
+
+    with two_connections(rig, tpg) as (one, other):
+        other.logout(reason=1)
+        with pytest.raises(Closed):
+            other.receive()
+        one.close()
+        eventually(lambda: rig.call(counted) == (0, 1))
+    with two_connections(rig, tpg) as (one, other):
+        other.logout(reason=1)
+        one.cmd_sn = other.cmd_sn
+        one.logout(reason=1)
+        eventually(lambda: rig.call(counted) == (1, 1))
+    with two_connections(rig, tpg) as (one, other):
+        other.logout()
+        eventually(lambda: rig.call(counted) == (2, 1))
 
 
 @pytest.mark.parametrize("lost", [True, False])
