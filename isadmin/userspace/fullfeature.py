@@ -247,6 +247,17 @@ class FullFeature(Commands):
         self._send(AsyncMessage(AsyncEvent.LOGOUT_REQUEST, *self._status_numbers(), parameter3=seconds))
         self.connection.flush()
 
+    def tell_drop(self) -> None:
+        """Say that all connections of the session are about to end (asynchronous event 3), unless the
+        initiator would not hear of it."""
+        connection = self.connection
+        if connection.closing or connection.blocked:
+            return
+        numbers = self._status_numbers()
+        wait = self.session.parameters.default_time2wait
+        self._send(AsyncMessage(AsyncEvent.SESSION_DROP, *numbers, parameter2=wait, parameter3=0))
+        connection.flush()
+
     def _nop_out(self, pdu: NopOut) -> None:
         if pdu.ttt != RESERVED_TAG:
             self._nop_ticks = -1

@@ -151,8 +151,11 @@ class Target:
 
     # Groups, LUNs, ACLs
 
-    def _end(self, active: ActiveSession, reason: str) -> None:
+    def _end(self, active: ActiveSession, reason: str, *, told: bool = True) -> None:
+        """End a session. told: its initiator, which has not asked for that, hears of it first."""
         for connection in list(active.session.connections.values()):
+            if told and connection.full is not None:
+                connection.full.tell_drop()
             connection.close(reason)
 
     def tpg_changed(self, tpg: Tpg) -> None:
@@ -260,7 +263,7 @@ class Target:
                 if old is not None:
                     # Session reinstatement (section 6.3.5): the initiator has given the old one up.
                     old.logged_out = True
-                    self._end(old, "the initiator logged in anew")
+                    self._end(old, "the initiator logged in anew", told=False)
                 active = sessions.begin(identity, parameters, machine.cmd_sn, tpg, acl)
                 if old is not None:
                     active.nexus.lost = True
