@@ -41,8 +41,8 @@ class FileStorage(DescriptorStorage):
     def size(self) -> int:
         if self.regular:
             return self._size
-        # LIO leaves the last block of a device under fileio out of the unit.
-        return max(0, os.lseek(self.fd, 0, os.SEEK_END) - self.facts.hw_block_size)
+        # The whole device, whatever fd_dev_size says: so does LIO, which looks at its size each time.
+        return os.lseek(self.fd, 0, os.SEEK_END)
 
     def past_end(self, view: memoryview) -> None:
         if not self.regular:
