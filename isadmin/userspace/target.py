@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from isadmin.userspace import alua_metadata, aptpl_metadata
 from isadmin.userspace.admission import Admission, send_targets
@@ -25,6 +25,7 @@ from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.errors import LoginError
 from isadmin.userspace.iscsi.login import Established, Grant, Identity, LoginMachine
 from isadmin.userspace.iscsi.text import TargetRecord
+from isadmin.userspace.kept import Kept
 from isadmin.userspace.loop import EventLoop, running
 from isadmin.userspace.lunmaps import LunMaps
 from isadmin.userspace.model import Device, Lun, MappedLun, NodeAcl, Portal, TargetPortGroup, Tpg
@@ -58,6 +59,7 @@ class Target:
         self._sessions = Sessions()
         self._admission = Admission(self._sessions, clock if clock is not None else _since(time.monotonic()))
         self._maps = LunMaps()
+        self._alua_files: dict[Path, Kept] = {}
 
     # Life
 
@@ -86,8 +88,8 @@ class Target:
 
     def open_unit(self, device: Device) -> LogicalUnit:
         unit = LogicalUnit(device, open_storage(device))
-        unit.save_aptpl = partial(self._keep_aptpl, device)
-        unit.save_alua = self._keep_alua
+        unit.keep_aptpl = Kept(partial(self._keep_aptpl, device)).put
+        unit.keep_alua = self._keep_alua
         unit.abort_tasks = self._abort_tasks
         return unit
 
@@ -128,17 +130,21 @@ class Target:
         unit = group.device.unit
         if isinstance(unit, LogicalUnit):
             unit.alua_changed(group)
-        self._keep_alua(group, durably=False)
+        if any(alua_metadata.wanted(group)):
+            self.server.submit(self._keep_alua([group]), lambda: None)
 
-    def _keep_alua(self, group: TargetPortGroup, *, durably: bool = True) -> None:
-        """Keep the states of a group and of its LUNs where LIO does, for those that are to be kept
-        (alua_write_metadata, alua_tg_pt_write_md) once they have been changed. As in LIO nothing but tools
-        reads them back, and a failure does not undo the change."""
-        for path, text in alua_metadata.wanted(group):
-            try:
-                alua_metadata.keep(self.dbroot / "alua" / path, text, durably=durably)
-            except OSError as error:
-                log.warning("ALUA metadata %s is not kept: %s", path, error.strerror)
+    def _keep_alua(self, groups: Sequence[TargetPortGroup]) -> Callable[[], None]:
+        """Keep the states of groups and of their LUNs where LIO does, for those that are to be kept
+        (alua_write_metadata, alua_tg_pt_write_md) once they have been changed; what is returned does the
+        writing. As in LIO nothing but tools reads them back, and a failure does not undo the change."""
+        texts = [found for group in groups for found in alua_metadata.wanted(group)]
+        return partial(_settle_alua, [(path, self._alua_file(path).put(text)) for path, text in texts])
+
+    def _alua_file(self, name: PurePath) -> Kept:
+        path = self.dbroot / "alua" / name
+        if path not in self._alua_files:
+            self._alua_files[path] = Kept(partial(alua_metadata.keep, path))
+        return self._alua_files[path]
 
     # Portals
 
@@ -339,6 +345,14 @@ class PortalAuthority:
 
     def establish(self, machine: LoginMachine) -> Established:
         return self._target.establish(self._connection, machine)
+
+
+def _settle_alua(files: Sequence[tuple[PurePath, Callable[[], None]]]) -> None:
+    for path, settle in files:
+        try:
+            settle()
+        except OSError as error:
+            log.warning("ALUA metadata %s is not kept: %s", path, error.strerror)
 
 
 def _since(start: float) -> Callable[[], float]:

@@ -131,15 +131,9 @@ def _set_work(command: Command) -> None:
             group.access_status = STATUS_EXPLICIT
             command.unit.alua_changed(group, but=command.path)
             changed.append(group)
-    if changed and command.unit.save_alua is not None:
-        command.scratch = changed
+    keep = command.unit.keep_alua
+    if changed and keep is not None:
+        # The answer waits until the new states are kept.
+        settle = keep(changed)
         command.blocking = True
-        command.work = _save
-
-
-def _save(command: Command) -> None:
-    """The answer waits until the new states are kept."""
-    save = command.unit.save_alua
-    if save is not None:
-        for group in command.scratch:
-            save(group)
+        command.work = lambda _: settle()

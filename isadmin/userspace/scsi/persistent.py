@@ -155,10 +155,11 @@ def out(step: Callable[[Request], None]) -> Callable[[Command], None]:
         finally:
             unit.refresh_paths()
         text = reservations.aptpl_text()
-        if text != before and unit.save_aptpl is not None:
+        if text != before and unit.keep_aptpl is not None:
+            # The answer waits until the registrations are safe.
+            settle = unit.keep_aptpl(text)
             command.blocking = True
-            command.work = _save
-            command.scratch = text
+            command.work = lambda _: settle()
 
     def handler(command: Command) -> None:
         length = int.from_bytes(command.cdb[5:9], "big")
@@ -168,13 +169,6 @@ def out(step: Callable[[Request], None]) -> Callable[[Command], None]:
         command.work = work
 
     return handler
-
-
-def _save(command: Command) -> None:
-    """APTPL: the answer waits until the registrations are safe."""
-    save = command.unit.save_aptpl
-    if save is not None:
-        save(command.scratch)
 
 
 def register(request: Request) -> None:

@@ -6,7 +6,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from isadmin.userspace.engine import Counters, Reservation
 from isadmin.userspace.model import Device, Lun, TargetPortGroup
@@ -55,6 +55,8 @@ class LogicalUnit:
         "hw_block_size",
         "hw_max_sectors",
         "hw_queue_depth",
+        "keep_alua",
+        "keep_aptpl",
         "max_blocks",
         "max_write_same_len",
         "paths",
@@ -62,8 +64,6 @@ class LogicalUnit:
         "reservations",
         "rotational",
         "sanitizing",
-        "save_alua",
-        "save_aptpl",
         "simple",
         "software_write_protect",
         "stopped",
@@ -106,12 +106,13 @@ class LogicalUnit:
         """In the order of the logins."""
         self.gate = Gate(self.refresh_paths)
         self.reservations = Reservations(self)
-        self.save_aptpl: Callable[[str], None] | None = None
-        """Set by the target: keep Reservations.aptpl_text() safe, durably, before it returns. Called in a
-        pool thread; an empty text means that nothing is to be kept."""
-        self.save_alua: Callable[[TargetPortGroup], None] | None = None
-        """Set by the target: keep what SET TARGET PORT GROUPS has made of a group, if that is wanted. Called
-        in a pool thread."""
+        self.keep_aptpl: Callable[[str], Callable[[], None]] | None = None
+        """Set by the target: take Reservations.aptpl_text(), empty when nothing is to be kept, as the newest.
+        What it returns is called in a pool thread: it comes back once that text or a later one is safe, and
+        raises OSError if that cannot be."""
+        self.keep_alua: Callable[[Sequence[TargetPortGroup]], Callable[[], None]] | None = None
+        """Set by the target: the same for what SET TARGET PORT GROUPS has made of groups, if that is wanted;
+        what it returns raises nothing."""
         self.abort_tasks: Callable[[Collection[LunPath]], None] = lambda paths: None
         """Set by the target: abort the commands of other nexuses (PREEMPT AND ABORT)."""
         self.stopped = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from isadmin.userspace.model import Lun, TargetPortGroup
@@ -96,7 +98,7 @@ def test_report_target_port_groups(world: Bench) -> None:
 def test_set_target_port_groups(world: Bench) -> None:
     disk, other = world.initiator("a"), world.initiator("b")
     told: list[TargetPortGroup] = []
-    world.unit.save_alua = told.append
+    world.unit.keep_alua = lambda groups: partial(told.extend, groups)
     disk.send("a4 0a 00 00 00 00 00 00 00 08 00 00", bytes.fromhex("00000000" + "02000000")).good()
     group = group_of(world)
     assert (group.access_state, group.access_status, told) == (2, 1, [group])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -493,9 +494,19 @@ def test_register_and_move_to_oneself_or_from_all_registrants(world: Bench, a: I
 # Persistence
 
 
-def test_aptpl_is_saved_in_lios_text_and_comes_back(world: Bench, a: Initiator, b: Initiator) -> None:
+def saved_by(world: Bench) -> list[str]:
+    """What is kept for a power loss, from now on."""
     saved: list[str] = []
-    world.unit.save_aptpl = saved.append
+
+    def keep(text: str) -> Callable[[], None]:
+        return lambda: saved.append(text)
+
+    world.unit.keep_aptpl = keep
+    return saved
+
+
+def test_aptpl_is_saved_in_lios_text_and_comes_back(world: Bench, a: Initiator, b: Initiator) -> None:
+    saved = saved_by(world)
     register(b, 2).good()
     assert saved == []
     register(a, 1, flags=0x01).good()
@@ -522,18 +533,17 @@ def test_aptpl_is_saved_in_lios_text_and_comes_back(world: Bench, a: Initiator, 
 
 
 def test_aptpl_ends_with_a_registration_without_it(world: Bench, a: Initiator) -> None:
-    saved: list[str] = []
-    world.unit.save_aptpl = saved.append
+    saved = saved_by(world)
     register(a, 1, flags=0x01).good()
     register(a, 2, old=1).good()
     assert saved[-1] == ""
 
 
 def test_a_failure_to_save_is_not_good(world: Bench, a: Initiator) -> None:
-    def fail(text: str) -> None:
+    def fail() -> None:
         raise OSError(5, "no room for this")
 
-    world.unit.save_aptpl = fail
+    world.unit.keep_aptpl = lambda text: fail
     assert register(a, 1, flags=0x01).status == 2
 
 
