@@ -183,6 +183,9 @@ class Target:
         self._admission.forget_target(target)
 
     def lun_changed(self, lun: Lun) -> None:
+        unit = lun.device.unit if lun.device is not None else None
+        if isinstance(unit, LogicalUnit):
+            unit.linked(lun)
         for active in self._sessions.of(lun.tpg):
             self._maps.apply(active)
         if lun.device is None:

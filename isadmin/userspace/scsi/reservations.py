@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from isadmin.userspace.scsi.unit import LogicalUnit
 
 MAX_REGISTRATIONS = 4096
+NOTHING = -1
 START_STOP_UNIT = 0x1B
 PREVENT_ALLOW = 0x1E
 
@@ -66,6 +67,9 @@ class NexusId:
     target: str
     tpgt: int
     relative_target_port: int
+    awaits: int = NOTHING
+    """What was saved through a restart and waits for its LUN to be there again: the LUN's number. A device
+    numbers its ports in the order in which they come, so only the LUN then tells which port it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,7 @@ class Reservations:
             for nexus in self.registrants
             if (nexus.target, nexus.tpgt) == (tpg.target.name, tpg.tag)
             and (nexus.initiator == initiator if initiator else nexus.relative_target_port == port)
+            and nexus.awaits == NOTHING
         ]
         # The holder last: of those that go, none needs to hear that the reservation is released.
         for nexus in sorted(gone, key=lambda nexus: nexus == self.holder):
@@ -266,25 +271,27 @@ class Reservations:
         return "\n".join(lines) + "\n"
 
     def load_aptpl(self, metadata: str) -> None:
-        """Take over one saved registration: key=value pairs, as pr/res_aptpl_metadata takes them.
-        OSError(EINVAL)."""
+        """Take over one saved registration: key=value pairs, as pr/res_aptpl_metadata takes them. It counts
+        at once, and is its nexus's once the LUN is there (bind). OSError(EINVAL)."""
         values = dict(
             pair.split("=", 1) for pair in metadata.replace("\n", ",").split(",") if pair.count("=") == 1
         )
         try:
+            target_lun = _number(values.get("target_lun", "0"))
             nexus = NexusId(
                 initiator=values["initiator_node"],
                 isid=values.get("initiator_sid", "").removeprefix("0x").lower(),
                 target=values["target_node"],
                 tpgt=_number(values["tpgt"]),
                 relative_target_port=_number(values.get("port_rtpi", "0")),
+                awaits=target_lun,
             )
             registrant = Registrant(
                 nexus,
                 key=_number(values["sa_res_key"]),
                 all_target_ports=_number(values.get("res_all_tg_pt", "0")) > 0,
                 mapped_lun=_number(values.get("mapped_lun", "0")),
-                target_lun=_number(values.get("target_lun", "0")),
+                target_lun=target_lun,
             )
             holder = values.get("res_holder") == "1"
             held = Type(int(values.get("res_type", "0"), 16)) if holder else Type.NONE
@@ -298,7 +305,25 @@ class Reservations:
         if held is not Type.NONE and self.type is Type.NONE:
             self.hold(registrant.nexus, held)
         self.aptpl = True
+        for lun in self.unit.device.exports:
+            self.bind(lun)
         self.unit.refresh_paths()
+
+    def bind(self, lun: Lun) -> None:
+        """A LUN of the unit is there: saved registrations that were made through it are those of its port.
+        LIO goes by the target, TPGT and LUN number too, and takes the port's identifier from the LUN."""
+        tpg = lun.tpg
+        where = (tpg.target.name, tpg.tag, lun.number)
+        bound: dict[NexusId, Registrant] = {}
+        for nexus, registrant in self.registrants.items():
+            if (nexus.target, nexus.tpgt, nexus.awaits) == where:
+                here = replace(nexus, relative_target_port=lun.relative_target_port, awaits=NOTHING)
+                bound[here] = replace(registrant, nexus=here)
+                if self.holder == nexus:
+                    self.holder = here
+            else:
+                bound[nexus] = registrant
+        self.registrants = bound
 
 
 def _number(text: str) -> int:

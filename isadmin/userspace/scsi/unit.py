@@ -217,6 +217,12 @@ class LogicalUnit:
         if self.reservations.release_spc2(path):
             self.refresh_paths()
 
+    def linked(self, lun: Lun) -> None:
+        """A LUN of the unit is there."""
+        if self.reservations.registrants:
+            self.reservations.bind(lun)
+            self.refresh_paths()
+
     def access_lost(self, lun: Lun, initiator: str) -> None:
         """The initiator will see the LUN no more; an empty name: all those without an ACL."""
         self.reservations.access_lost(lun, initiator)

@@ -505,6 +505,12 @@ def saved_by(world: Bench) -> list[str]:
     return saved
 
 
+def load(world: Bench, text: str) -> None:
+    """Give saved registrations back, as LIO's tools do."""
+    for block in text.split("PR_REG_END: ")[:-1]:
+        world.unit.load_aptpl(",".join(line for line in block.split("\n") if "=" in line))
+
+
 def test_aptpl_is_saved_in_lios_text_and_comes_back(world: Bench, a: Initiator, b: Initiator) -> None:
     saved = saved_by(world)
     register(b, 2).good()
@@ -522,14 +528,61 @@ def test_aptpl_is_saved_in_lios_text_and_comes_back(world: Bench, a: Initiator, 
         "target_lun=0\nPR_REG_END: 1\n"
     )
     after = bench()
-    for text in saved[-1].split("PR_REG_END: ")[:-1]:
-        after.unit.load_aptpl(",".join(line for line in text.split("\n") if "=" in line))
+    load(after, saved[-1])
     a2, b2, c2 = after.initiator("a"), after.initiator("b"), after.initiator("c")
     assert sorted(keys(a2)[1]) == [1, 2]
     a2.send(WRITE, bytes(BLOCK)).good()
     b2.send(WRITE, bytes(BLOCK)).good()
     c2.send(READ).conflicts()
     assert after.unit.reservations.aptpl_text() == saved[-1]
+
+
+def test_saved_registrations_are_those_of_a_lun_whatever_its_port_is_numbered_now(
+    world: Bench, a: Initiator
+) -> None:
+    """One initiator, registered through two LUNs with a key each; after the restart they come the other way
+    round."""
+    saved = saved_by(world)
+    lun = Lun(world.tpg, 7, device=world.device, relative_target_port=2)
+    world.device.exports.append(lun)
+    a.nexus.add(7, world.unit, lun)
+    a.clear().send("03 00 00 00 12 00", lun=7)
+    register(a, 1, flags=0x01).good()
+    data = struct.pack(">QQIBxxx", 0, 2, 0, 0x01)
+    a.send("5f 00 00 00 00 00 00 00 18 00", data, lun=7).good()
+    reserve(a, 1, EA).good()
+
+    after = bench()
+    after.device.exports.clear()
+    load(after, saved[-1])
+    other = Lun(after.tpg, 7, device=after.device, relative_target_port=1)
+    after.lun.relative_target_port = 2
+    before = through(after, other, "b")
+    before.send(READ).conflicts()
+    assert sorted(keys(before)[1]) == [1, 2], "they count before their LUNs are there"
+    for one in (other, after.lun):
+        after.device.exports.append(one)
+        after.unit.linked(one)
+    a2 = after.initiator("a")
+    assert a2.path.plain
+    a2.send(WRITE, bytes(BLOCK)).good()
+    register(a2, 1, old=1).good()
+    register(through(after, other, "a"), 2, old=2).good()
+    facts = after.unit.reservation()
+    found = [(r.key, r.relative_target_port, r.holder) for r in facts.registrations]
+    assert found == [(1, 2, True), (2, 1, False)]
+
+
+def test_a_lun_of_another_group_is_not_the_saved_one(world: Bench, a: Initiator) -> None:
+    saved = saved_by(world)
+    register(a, 1, flags=0x01).good()
+    reserve(a, 1, EA).good()
+    after = bench()
+    after.device.exports.clear()
+    load(after, saved[-1])
+    elsewhere = second_port(after)
+    after.unit.linked(elsewhere)
+    through(after, elsewhere, "a").send(READ).conflicts()
 
 
 def test_aptpl_ends_with_a_registration_without_it(world: Bench, a: Initiator) -> None:
