@@ -347,12 +347,13 @@ def release(command: Command) -> None:
 
 
 def _persistent_instead(command: Command) -> bool:
-    """With registrations about, the old commands do nothing for those that the persistent reservation favours
-    and conflict for the others (SPC-4 5.13.3, compatible reservation handling)."""
+    """The old commands do nothing for the holder of a persistent reservation, and for registrants where they
+    have its access (SPC-4 5.7.3). While there are registrations they conflict for everybody else, registered
+    or not (SPC-2 5.5.1): nobody may take a unit for reserved that is not."""
     reservations = command.unit.reservations
     if not reservations.registrants:
         return False
     registered = reservations.registrant(command.path) is not None
-    if registered and (reservations.type is Type.NONE or reservations.open_to(command.path)):
+    if registered and reservations.type is not Type.NONE and reservations.open_to(command.path):
         return True
     raise ReservationConflict

@@ -102,14 +102,32 @@ def test_persistent_commands_conflict_with_an_spc2_reservation(a: Initiator, b: 
     register(b, 1).conflicts()
 
 
-def test_old_commands_are_compatible_with_registrations(a: Initiator, b: Initiator) -> None:
+OLD = ("16 00 00 00 00 00", "17 00 00 00 00 00", "56" + "00" * 9, "57" + "00" * 9)
+
+
+def test_old_commands_conflict_with_registrations(a: Initiator, b: Initiator) -> None:
+    """GOOD would say that the unit is reserved, and it would not be."""
     register(a, 1).good()
-    b.send("16 00 00 00 00 00").conflicts()
-    a.send("16 00 00 00 00 00").good()
-    b.send(READ).good()
-    reserve(a, 1, EA).good()
-    a.send("17 00 00 00 00 00").good()
-    b.send(READ).conflicts()
+    for who in (a, b):
+        for command in OLD:
+            who.send(command).conflicts()
+    b.send(WRITE, bytes(BLOCK)).good()
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_old_commands_are_compatible_with_a_reservation(
+    world: Bench, a: Initiator, b: Initiator, kind: int
+) -> None:
+    c = world.initiator("c")
+    register(a, 1).good()
+    register(c, 3).good()
+    reserve(a, 1, kind).good()
+    for command in OLD:
+        a.send(command).good()
+        b.send(command).conflicts()
+        assert c.send(command).status == (0 if kind >= WERO else 0x18)
+    assert world.unit.reservations.holder_spc2 is None
+    assert read_in(a, 1)[21] == kind
 
 
 def test_the_interlock_tells_of_the_conflict_later() -> None:
