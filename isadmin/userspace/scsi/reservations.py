@@ -26,6 +26,7 @@ MAX_REGISTRATIONS = 4096
 NOTHING = -1
 START_STOP_UNIT = 0x1B
 PREVENT_ALLOW = 0x1E
+PERSISTENT_RESERVE = frozenset((0x5E, 0x5F))
 
 
 class Type(IntEnum):
@@ -127,6 +128,9 @@ class Reservations:
         """SPC-4 table 63 and SBC-3 table 5, by the operation's flags."""
         flags = operation.flags
         if self.holder_spc2 is not None:
+            # SPC-2 5.5.1: the one kind of reservation shuts out the other, for its holder too.
+            if operation.opcode in PERSISTENT_RESERVE:
+                return True
             return self.holder_spc2 is not path and not flags & Flags.FREE_SPC2
         if self.type is Type.NONE or flags & Flags.FREE or self.open_to(path):
             return False

@@ -98,8 +98,14 @@ def test_reserve_has_no_third_party(a: Initiator) -> None:
 
 
 def test_persistent_commands_conflict_with_an_spc2_reservation(a: Initiator, b: Initiator) -> None:
+    """For the holder too (SPC-2 5.5.1)."""
     a.send("16 00 00 00 00 00").good()
-    register(b, 1).conflicts()
+    for who in (a, b):
+        register(who, 1).conflicts()
+        for action in range(4):
+            who.send(bytes((0x5E, action, 0, 0, 0, 0, 0, 1, 0, 0))).conflicts()
+    a.send("17 00 00 00 00 00").good()
+    register(a, 1).good()
 
 
 OLD = ("16 00 00 00 00 00", "17 00 00 00 00 00", "56" + "00" * 9, "57" + "00" * 9)
