@@ -115,8 +115,15 @@ class Reservations:
             return nexus in self.registrants
         return self.type is not Type.NONE and self.holder == nexus
 
+    @property
+    def enforced(self) -> bool:
+        """Without emulate_pr nobody is kept out; what was reserved is remembered, as in LIO."""
+        return self.unit.value("emulate_pr") > 0
+
     def open_to(self, path: LunPath) -> bool:
         """No reservation stands in the way of any READ or WRITE of the path."""
+        if not self.enforced:
+            return True
         if self.holder_spc2 is not None:
             return self.holder_spc2 is path
         if self.type is Type.NONE:
@@ -127,6 +134,8 @@ class Reservations:
     def conflicts(self, path: LunPath, operation: Operation, cdb: bytes) -> bool:
         """SPC-4 table 63 and SBC-3 table 5, by the operation's flags."""
         flags = operation.flags
+        if not self.enforced:
+            return False
         if self.holder_spc2 is not None:
             # SPC-2 5.5.1: the one kind of reservation shuts out the other, for its holder too.
             if operation.opcode in PERSISTENT_RESERVE:

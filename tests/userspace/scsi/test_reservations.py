@@ -639,6 +639,23 @@ def test_emulation_can_be_turned_off() -> None:
         disk.send(command).refused(5, 0x2000)
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_without_emulation_nobody_is_kept_out_by_what_was_reserved(
+    world: Bench, a: Initiator, b: Initiator, old: bool
+) -> None:
+    if old:
+        a.send("16 00 00 00 00 00").good()
+    else:
+        register(a, 1).good()
+        reserve(a, 1, EA).good()
+    for emulated in (0, 1):
+        world.device.attrib["emulate_pr"] = emulated
+        world.unit.refresh("emulate_pr")
+        assert bool(b.path.plain) != emulated
+        for command, data in ((READ, b""), (WRITE, bytes(BLOCK))):
+            assert b.send(command, data).status == (0x18 if emulated else 0)
+
+
 def test_configfs_sees_the_state(world: Bench, a: Initiator, b: Initiator) -> None:
     register(a, 1).good()
     reserve(a, 1, WE).good()
