@@ -31,7 +31,7 @@ class Flags(IntFlag):
     """Answered where the LUN leads nowhere and in spite of unit attentions: INQUIRY, REPORT LUNS, REQUEST
     SENSE."""
     MEDIUM = 2
-    """Needs the medium: refused while the unit is stopped or being sanitized."""
+    """Needs the medium: refused while the unit is stopped, being sanitized, or was not quite."""
     WRITES = 4
     """Changes the medium: refused when write protected; conflicts with every kind of reservation."""
     CHANGES = 8

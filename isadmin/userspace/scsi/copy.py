@@ -165,7 +165,7 @@ def _segment(targets: list[LunPath], data: bytes) -> Segment:
 def _reachable(path: LunPath, *, writes: bool) -> None:
     """The nexus could read (and write) the copy target itself."""
     unit = path.unit
-    if unit.stopped or unit.sanitizing or refuses(path) or not unit.reservations.open_to(path):
+    if not unit.open or refuses(path) or not unit.reservations.open_to(path):
         raise _aborted(Asc.COPY_TARGET_DEVICE_NOT_REACHABLE)
     if writes and path.read_only:
         raise _aborted(Asc.WRITE_PROTECTED)

@@ -9,7 +9,7 @@ The checks come in the order of SAM-5 5.3 and SPC-4 5.12: LUN, unit attentions, 
 
 from __future__ import annotations
 
-from isadmin.userspace.scsi import alua
+from isadmin.userspace.scsi import alua, sanitize
 from isadmin.userspace.scsi.command import Command, Flags, Operation
 from isadmin.userspace.scsi.medium import sense_of
 from isadmin.userspace.scsi.nexus import LunPath, Nexus, lun_number
@@ -127,8 +127,15 @@ def _check_unit(command: Command, path: LunPath, operation: Operation) -> None:
         if unit.value("emulate_ua_intlck_ctrl") == 2:
             path.attend(Asc.PREVIOUS_RESERVATION_CONFLICT_STATUS)
         raise ReservationConflict
-    if unit.sanitizing and not flags & Flags.WHILE_SANITIZING:
-        raise CheckCondition(SenseKey.NOT_READY, Asc.SANITIZE_IN_PROGRESS)
+    condition = sanitize.condition(unit)
+    if condition is not None:
+        allowed = (
+            flags & Flags.WHILE_SANITIZING
+            if unit.sanitizing
+            else not flags & Flags.MEDIUM or operation.opcode == sanitize.OPCODE
+        )
+        if not allowed:
+            raise condition
     if unit.stopped and flags & Flags.MEDIUM:
         raise CheckCondition(SenseKey.NOT_READY, Asc.INITIALIZING_COMMAND_REQUIRED)
     if flags & Flags.WRITES and path.read_only:

@@ -84,6 +84,7 @@ class Asc(IntEnum):
     PREVIOUS_BUSY_STATUS = 0x2C07
     PREVIOUS_TASK_SET_FULL_STATUS = 0x2C08
     PREVIOUS_RESERVATION_CONFLICT_STATUS = 0x2C09
+    SANITIZE_COMMAND_FAILED = 0x3103
     SAVING_PARAMETERS_NOT_SUPPORTED = 0x3900
     TARGET_CONDITIONS_CHANGED = 0x3F00
     INQUIRY_DATA_CHANGED = 0x3F03
@@ -171,6 +172,12 @@ def field_pointer(byte: int, bit: int | None = None, *, in_cdb: bool = True) -> 
     """The sense key specific bytes that point at a wrong field (SPC-4 4.5.2.4.2)."""
     flags = 0x80 | (0x40 if in_cdb else 0) | (0 if bit is None else 0x08 | bit)
     return bytes((flags, byte >> 8, byte & 0xFF))
+
+
+def progress_indication(done: int) -> bytes:
+    """The sense key specific bytes that tell how much of an operation is done, in 65536ths (SPC-4
+    4.5.2.4.4)."""
+    return b"\x80" + done.to_bytes(2, "big")
 
 
 def illegal(asc: Asc) -> CheckCondition:

@@ -19,6 +19,8 @@ from isadmin.userspace.storage import Storage
 MAX_TRANSFER_BYTES = 8 << 20
 """The longest transfer a unit takes, whatever its device could do: memory stays bounded."""
 
+NO_FAILURE, UNRESTRICTED, RESTRICTED = range(3)
+
 DEFAULTS = {
     "alua_support": 1,
     "emulate_3pc": 1,
@@ -63,6 +65,8 @@ class LogicalUnit:
         "prevented",
         "reservations",
         "rotational",
+        "sanitize_failure",
+        "sanitized",
         "sanitizing",
         "simple",
         "software_write_protect",
@@ -117,6 +121,10 @@ class LogicalUnit:
         """Set by the target: abort the commands of other nexuses (PREEMPT AND ABORT)."""
         self.stopped = False
         self.sanitizing = False
+        self.sanitized = 0
+        """How much of the operation is done, in 65536ths."""
+        self.sanitize_failure = NO_FAILURE
+        """Whether the last one failed, and whether EXIT FAILURE MODE helps then: SANITIZE's AUSE bit."""
         self.software_write_protect = False
         self.descriptor_sense = False
         self.prevented: set[LunPath] = set()
@@ -171,6 +179,11 @@ class LogicalUnit:
     def dpo_fua(self) -> bool:
         """DPO and FUA mean something here (the DPOFUA bit of MODE SENSE)."""
         return self.volatile and self.value("emulate_fua_write") > 0 and self.value("emulate_dpo") > 0
+
+    @property
+    def open(self) -> bool:
+        """The medium can be had: neither START STOP UNIT nor SANITIZE has closed it."""
+        return not (self.stopped or self.sanitizing or self.sanitize_failure)
 
     def refresh(self, name: str = "") -> None:
         """Take over a changed attribute; without a name, all of them."""
@@ -236,7 +249,7 @@ class LogicalUnit:
 
     def refresh_paths(self) -> None:
         """The unit's state has changed: compute what the fast path goes by anew."""
-        self.simple = not (self.stopped or self.sanitizing or self.gate.busy)
+        self.simple = self.open and not self.gate.busy
         self.write_protected = self.storage.read_only or self.software_write_protect
         for path in self.paths:
             path.refresh()
