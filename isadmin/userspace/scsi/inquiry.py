@@ -117,7 +117,7 @@ def extended_inquiry(path: LunPath) -> bytes:
     body = bytearray(60)
     body[1] = 0x07  # HEADSUP, ORDSUP, SIMPSUP
     body[2] = 0x01 if path.unit.volatile else 0  # V_SUP
-    body[4] = 0x01  # LUICLR: unit attentions of the LUN inventory are cleared for the whole nexus
+    body[3] = 0x01  # LUICLR: one unit that tells of a changed LUN inventory tells for all of the nexus
     return bytes(body)
 
 

@@ -131,6 +131,8 @@ class LunPath:
             self.attentions.pop(0)
             if not self.attentions:
                 self.refresh()
+            if asc is Asc.REPORTED_LUNS_DATA_CHANGED:
+                self.nexus.forget(asc)
         return asc
 
     def forget(self, asc: Asc) -> None:
@@ -233,6 +235,10 @@ class Nexus:
     def attend(self, asc: Asc) -> None:
         for path in self.paths.values():
             path.attend(asc)
+
+    def forget(self, asc: Asc) -> None:
+        for path in self.paths.values():
+            path.forget(asc)
 
     def _inventory_changed(self) -> None:
         if self.used:

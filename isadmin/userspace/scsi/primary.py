@@ -55,8 +55,7 @@ def report_luns(command: Command) -> None:
         numbers = []
     else:
         raise invalid_field_in_cdb(2)
-    for path in paths.values():
-        path.forget(Asc.REPORTED_LUNS_DATA_CHANGED)
+    command.nexus.forget(Asc.REPORTED_LUNS_DATA_CHANGED)
     body = b"".join(map(lun_field, numbers))
     command.answer(len(body).to_bytes(4, "big") + bytes(4) + body, allocation_length)
 

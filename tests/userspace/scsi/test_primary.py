@@ -133,6 +133,19 @@ def test_changes_of_the_lun_inventory_are_told_once(world: Bench) -> None:
     assert list(world.unit.paths) == [disk.path, disk.nexus.paths[1]]
 
 
+def test_one_unit_tells_of_the_inventory_for_all_of_the_nexus(world: Bench) -> None:
+    """As LUICLR promises; other nexuses, and other attentions of the unit, wait for their own turn."""
+    disk, other = world.initiator("a"), world.initiator("b")
+    for who in (disk, other):
+        who.nexus.add(1, world.unit, world.lun)
+    disk.send("00 00 00 00 00 00").refused(6, 0x3F0E)
+    assert disk.nexus.paths[1].attentions == [Asc.POWER_ON_RESET]
+    disk.nexus.add(2, world.unit, world.lun)
+    disk.send("00 00 00 00 00 00").refused(6, 0x3F0E)
+    assert Asc.REPORTED_LUNS_DATA_CHANGED not in disk.nexus.paths[1].attentions
+    other.send("00 00 00 00 00 00").refused(6, 0x3F0E)
+
+
 def test_a_nexus_without_commands_hears_nothing_of_its_luns(world: Bench) -> None:
     nexus = Nexus("iqn.a", bytes(6), TARGET, 1)
     first = nexus.add(0, world.unit, world.lun)
