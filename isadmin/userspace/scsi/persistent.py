@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from isadmin.userspace.model import Lun
@@ -18,7 +19,9 @@ from isadmin.userspace.scsi.reservations import (
 )
 from isadmin.userspace.scsi.sense import (
     Asc,
+    CheckCondition,
     ReservationConflict,
+    SenseKey,
     illegal,
     invalid_field_in_cdb,
     invalid_parameter,
@@ -30,6 +33,8 @@ SPEC_I_PT = 0x08
 ALL_TG_PT = 0x04
 APTPL = 0x01
 UNREG = 0x02
+REGISTERS = frozenset((0x00, 0x06, 0x07))
+"""The service actions that make a registration."""
 TYPES = frozenset(int(kind) for kind in Type) - {0}
 _TYPE_MASK = bytes((0xEA, 0x01))
 """Which types are supported (6.15.4): all that SPC-4 knows."""
@@ -139,6 +144,7 @@ def out(step: Callable[[Request], None]) -> Callable[[Command], None]:
             if len(data) > 24 and not flags & SPEC_I_PT:
                 raise list_length_error()
         before = reservations.aptpl_text()
+        snapshot = reservations.snapshot()
         request = Request(
             command,
             reservations,
@@ -157,9 +163,9 @@ def out(step: Callable[[Request], None]) -> Callable[[Command], None]:
         text = reservations.aptpl_text()
         if text != before and unit.keep_aptpl is not None:
             # The answer waits until the registrations are safe.
-            settle = unit.keep_aptpl(text)
+            command.scratch = _Saving(unit.keep_aptpl(text), reservations.changed(snapshot))
             command.blocking = True
-            command.work = lambda _: settle()
+            command.work = _save
 
     def handler(command: Command) -> None:
         length = int.from_bytes(command.cdb[5:9], "big")
@@ -169,6 +175,56 @@ def out(step: Callable[[Request], None]) -> Callable[[Command], None]:
         command.work = work
 
     return handler
+
+
+@dataclass(slots=True)
+class _Saving:
+    """A change of what is kept through a power loss, on its way there."""
+
+    settle: Callable[[], None]
+    change: int
+    """Its number (Reservations.changed)."""
+    failed: bool = False
+
+
+def _save(command: Command) -> None:
+    """In the pool."""
+    saving: _Saving = command.scratch
+    try:
+        saving.settle()
+    except OSError:
+        saving.failed = True
+    command.blocking = False
+    command.work = _saved
+
+
+def _saved(command: Command) -> None:
+    """What could not be saved has not happened."""
+    saving: _Saving = command.scratch
+    unit, reservations = command.unit, command.unit.reservations
+    if not saving.failed and reservations.stands(saving.change):
+        return
+    if saving.failed and reservations.undo(saving.change) and unit.keep_aptpl is not None:
+        unit.refresh_paths()
+        # A failure can come after the text got there: try to have the old one back.
+        saving.settle = unit.keep_aptpl(reservations.aptpl_text())
+        command.blocking = True
+        command.work = _save_undone
+        return
+    raise _not_saved(command)
+
+
+def _save_undone(command: Command) -> None:
+    saving: _Saving = command.scratch
+    with suppress(OSError):
+        saving.settle()
+    raise _not_saved(command)
+
+
+def _not_saved(command: Command) -> CheckCondition:
+    if command.cdb[1] & 0x1F in REGISTERS:
+        return illegal(Asc.INSUFFICIENT_REGISTRATION_RESOURCES)
+    return CheckCondition(SenseKey.HARDWARE_ERROR, Asc.INTERNAL_TARGET_FAILURE)
 
 
 def register(request: Request) -> None:

@@ -8,7 +8,7 @@ commands that change this state are in persistent.py and below, in reserve and r
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -82,8 +82,35 @@ class Registrant:
     target_lun: int
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a change may be undone to. The generation is not in it: it counts what others may have seen."""
+
+    registrants: dict[NexusId, Registrant]
+    holder: NexusId | None
+    type: Type
+    aptpl: bool
+
+    def without(self, gone: Collection[NexusId]) -> Snapshot:
+        """The same as if these nexuses had never registered."""
+        left = {nexus: registrant for nexus, registrant in self.registrants.items() if nexus not in gone}
+        if self.holder in gone or not left:
+            return replace(self, registrants=left, holder=None, type=Type.NONE)
+        return replace(self, registrants=left)
+
+
 class Reservations:
-    __slots__ = ("aptpl", "generation", "holder", "holder_spc2", "registrants", "type", "unit")
+    __slots__ = (
+        "_changes",
+        "_unsaved",
+        "aptpl",
+        "generation",
+        "holder",
+        "holder_spc2",
+        "registrants",
+        "type",
+        "unit",
+    )
 
     def __init__(self, unit: LogicalUnit) -> None:
         self.unit = unit
@@ -96,6 +123,9 @@ class Reservations:
         self.generation = 0
         self.aptpl = False
         """Registrations are saved and come back after a restart (activate persist through power loss)."""
+        self._changes = 0
+        self._unsaved: dict[int, Snapshot] = {}
+        """Changes that are being saved, by their number, with what was before each."""
 
     # Who may do what
 
@@ -202,6 +232,7 @@ class Reservations:
         # The holder last: of those that go, none needs to hear that the reservation is released.
         for nexus in sorted(gone, key=lambda nexus: nexus == self.holder):
             self.remove(nexus)
+        self._unsaved = {number: before.without(gone) for number, before in self._unsaved.items()}
 
     def hold(self, nexus: NexusId, kind: Type) -> None:
         self.type = kind
@@ -252,6 +283,37 @@ class Reservations:
             holder=self.holds(nexus),
             mapped_lun=registrant.mapped_lun,
         )
+
+    # Changes that stand only if they can be saved
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(dict(self.registrants), self.holder, self.type, self.aptpl)
+
+    def changed(self, before: Snapshot) -> int:
+        """There is a change to be saved. Its number, for one of the two calls below."""
+        self._changes += 1
+        self._unsaved[self._changes] = before
+        return self._changes
+
+    def stands(self, change: int) -> bool:
+        """The change has been saved. False if an earlier one has been undone since, and this one with it."""
+        return self._unsaved.pop(change, None) is not None
+
+    def undo(self, change: int) -> bool:
+        """The change could not be saved: undo it, and those that came after it and are not safe either. False
+        if it has been undone already."""
+        before = self._unsaved.get(change)
+        if before is None:
+            return False
+        for later in [number for number in self._unsaved if number >= change]:
+            del self._unsaved[later]
+        self.registrants, self.holder, self.type, self.aptpl = (
+            dict(before.registrants),
+            before.holder,
+            before.type,
+            before.aptpl,
+        )
+        return True
 
     # Persistence through power loss, in LIO's own text
 

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
+from isadmin.userspace.kept import Kept
 from isadmin.userspace.model import Lun, Tpg
-from isadmin.userspace.scsi import transport_id
+from isadmin.userspace.scsi import dispatch, transport_id
+from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.nexus import Nexus
 from isadmin.userspace.scsi.reservations import Type
-from tests.userspace.scsi.bench import BLOCK, TARGET, Answer, Bench, Initiator, bench
+from tests.userspace.scsi.bench import BLOCK, TARGET, Answer, Bench, Initiator, bench, finish
 from tests.userspace.scsi.test_block import cdb
 
 READ, WRITE = cdb(0x28, 0, 1), cdb(0x2A, 0, 1)
@@ -616,12 +618,108 @@ def test_aptpl_ends_with_a_registration_without_it(world: Bench, a: Initiator) -
     assert saved[-1] == ""
 
 
-def test_a_failure_to_save_is_not_good(world: Bench, a: Initiator) -> None:
-    def fail() -> None:
-        raise OSError(5, "no room for this")
+class Disk:
+    """What is kept for a power loss, on a disk that can be full. A command's steps after its change are
+    performed by finish() only."""
 
-    world.unit.keep_aptpl = lambda text: fail
-    assert register(a, 1, flags=0x01).status == 2
+    def __init__(self, world: Bench) -> None:
+        self.kept = Kept(self._write)
+        self.full = False
+        self.text = ""
+        world.unit.keep_aptpl = self.kept.put
+
+    def _write(self, text: str) -> None:
+        if self.full:
+            raise OSError(28, "full")
+        self.text = text
+
+
+def begin(who: Initiator, action: int, key: int = 0, new: int = 0, kind: int = 0) -> Command:
+    """A PERSISTENT RESERVE OUT with APTPL that has made its change and has yet to save it."""
+    command = dispatch.admit(who.nexus, 0, bytes((0x5F, action, kind, 0, 0, 0, 0, 0, 24, 0)), 24)
+    command.data_out = struct.pack(">QQIBxxx", key, new, 0, 0x01 if action in (0, 6) else 0)
+    dispatch.perform(command)
+    assert command.blocking
+    assert not command.done
+    return command
+
+
+def test_a_registration_that_cannot_be_saved_is_refused_and_gone(
+    world: Bench, a: Initiator, b: Initiator
+) -> None:
+    disk = Disk(world)
+    disk.full = True
+    for action in (0, 6):
+        finish(begin(a, action, new=1)).refused(5, 0x5504)
+        assert keys(a)[1] == []
+        assert not world.unit.reservations.aptpl
+    disk.full = False
+    register(a, 1, flags=0x01).good()
+    disk.full = True
+    finish(begin(a, 0, 1, 2)).refused(5, 0x5504)
+    assert keys(a)[1] == [1]
+    assert "sa_res_key=1\n" in disk.text
+    reserve(b, 0, EA).conflicts()
+
+
+@pytest.mark.parametrize("action", [1, 2, 3, 4])
+def test_what_else_cannot_be_saved_has_not_happened(
+    world: Bench, a: Initiator, b: Initiator, action: int
+) -> None:
+    disk = Disk(world)
+    for key, who in enumerate((a, b), 1):
+        register(who, key, flags=0x01).good()
+    if action != 1:
+        reserve(b, 2, EARO).good()
+    who, key, new = (b, 2, 0) if action in (2, 3) else (a, 1, 2)
+    before, facts = disk.text, world.unit.reservation()
+    disk.full = True
+    finish(begin(who, action, key, new, EARO)).refused(4, 0x4400)
+    assert disk.text == before
+    after = world.unit.reservation()
+    assert (after.registrations, after.holder, after.type_code) == (
+        facts.registrations,
+        facts.holder,
+        facts.type_code,
+    )
+    c = world.initiator("c")
+    assert c.send(READ).status == (0 if action == 1 else 0x18)
+
+
+def test_a_change_on_top_of_one_that_is_undone_is_undone_with_it(
+    world: Bench, a: Initiator, b: Initiator
+) -> None:
+    disk = Disk(world)
+    first = begin(a, 0, new=1)
+    disk.full = True
+    dispatch.perform(first)
+    second = begin(b, 0, new=2)
+    finish(first).refused(5, 0x5504)
+    disk.full = False
+    finish(second).refused(5, 0x5504)
+    assert (keys(a)[1], disk.text) == ([], "")
+
+
+def test_a_change_that_a_later_one_saves_is_safe(world: Bench, a: Initiator, b: Initiator) -> None:
+    disk = Disk(world)
+    first, second = begin(a, 0, new=1), begin(b, 0, new=2)
+    finish(second).good()
+    disk.full = True
+    finish(first).good()
+    assert keys(a)[1] == [1, 2]
+    assert disk.text.count("PR_REG_START") == 2
+
+
+def test_access_that_is_lost_meanwhile_does_not_come_back(world: Bench, a: Initiator, b: Initiator) -> None:
+    disk = Disk(world)
+    register(a, 1, flags=0x01).good()
+    reserve(a, 1, EA).good()
+    disk.full = True
+    command = begin(b, 0, new=2)
+    world.unit.access_lost(world.lun, a.nexus.initiator)
+    finish(command).refused(5, 0x5504)
+    assert keys(b)[1] == []
+    b.send(READ).good()
 
 
 @pytest.mark.parametrize(
