@@ -11,6 +11,7 @@ import os
 import stat
 from pathlib import Path
 
+from isadmin.userspace.storage import extents
 from isadmin.userspace.storage.base import Facts
 from isadmin.userspace.storage.block import device_facts
 from isadmin.userspace.storage.descriptor import (
@@ -75,15 +76,7 @@ class FileStorage(DescriptorStorage):
         size = self.size
         if not self.regular:
             return True, size
-        try:
-            data = os.lseek(self.fd, offset, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return False, size
-            return True, size
-        if data > offset:
-            return False, min(data, size)
-        return True, min(os.lseek(self.fd, offset, os.SEEK_HOLE), size)
+        return extents.extent(self.fd, offset, size)
 
 
 def size_of(control: dict[str, str]) -> int:

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from isadmin.userspace.scsi import dispatch, sanitize
+from isadmin.userspace.scsi import dispatch, provisioning, sanitize
 from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.storage.file import open_file
 from isadmin.userspace.storage.ramdisk import RamStorage
@@ -163,6 +163,48 @@ def test_lba_status_of_a_file_with_holes(file_world: Bench) -> None:
     ]
     disk.send("42 00 00 00 00 00 00 0018 00", unmap_list((8, 8))).good()
     assert status(disk, 8)[20] == 1
+
+
+@pytest.mark.parametrize("same", ["93 01" + "00" * 8 + "00000010 00 00", "41 00 00000000 00 0010 00"])
+def test_what_was_written_as_zeros_is_mapped(file_world: Bench, same: str) -> None:
+    """WRITE SAME without UNMAP writes; with it, the blocks are given back."""
+    disk = file_world.initiator()
+    disk.send(cdb(0x2A, 0, 32), b"d" * 32 * BLOCK).good()
+    file_world.unit.storage.flush()
+    disk.send(same, bytes(BLOCK)).good()
+    mapped = "00000000" + "0000000000000000" + "00000020" + "00000000"
+    assert status(disk, 0).hex() == "00000014" + mapped
+    disk.send("93 08" + "00" * 8 + "00000010 00 00", bytes(BLOCK)).good()
+    assert status(disk, 0)[20] == 1
+
+
+class Patchwork(RamStorage):
+    """Every block is told of by itself; with holes: every other one is one."""
+
+    __slots__ = ("holes",)
+    tells_holes = True
+
+    def __init__(self, size: int, *, holes: bool) -> None:
+        super().__init__(size)
+        self.holes = holes
+
+    def extent(self, offset: int) -> tuple[bool, int]:
+        lba = offset // BLOCK
+        return not (self.holes and lba % 2), (lba + 1) * BLOCK
+
+
+def test_lba_status_in_parts() -> None:
+    whole = bench(Patchwork(BLOCKS * BLOCK, holes=False), **THIN).initiator()
+    assert status(whole, 0, 1024).hex() == "00000014" + "0" * 8 + "0" * 16 + "00000800" + "00000000"
+    patches = bench(Patchwork(BLOCKS * BLOCK, holes=True), **THIN).initiator()
+    data = status(patches, 0, 1024)
+    assert [data[i + 12] for i in range(8, len(data) - 15, 16)] == [0, 1] * 31 + [0]
+
+
+def test_lba_status_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provisioning, "MAX_STATUS", 256)
+    patches = bench(Patchwork(BLOCKS * BLOCK, holes=True), **THIN).initiator()
+    assert len(status(patches, 0, 0xFFFFFFFF)) == 8 + 15 * 16
 
 
 def test_sanitize_block_erase_of_a_file(file_world: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from isadmin.userspace.model import Device, Hba
 from isadmin.userspace.storage import descriptor as descriptor_module
-from isadmin.userspace.storage import open_storage
+from isadmin.userspace.storage import extents, open_storage
+from isadmin.userspace.storage.descriptor import in_memory
 from isadmin.userspace.storage.file import FileStorage, open_file
 
 MIB = 1 << 20
@@ -319,6 +321,53 @@ def test_extents(storage: FileStorage) -> None:
     assert storage.extent(0) == (False, 64 << 10)
     assert storage.extent(64 << 10) == (True, 128 << 10)
     assert storage.extent(128 << 10) == (False, MIB)
+
+
+@pytest.fixture
+def on_disk(path: Path) -> Iterator[FileStorage]:
+    opened = open_file(control(path))
+    if in_memory(opened.fd):
+        pytest.skip("needs a filesystem on a disk")
+    yield opened
+    opened.close()
+
+
+def test_zeros_that_were_put_down_have_space_and_holes_have_not(on_disk: FileStorage) -> None:
+    on_disk.write(0, b"d" * (128 << 10))
+    on_disk.flush()
+    on_disk.zero(32 << 10, 64 << 10)
+    assert on_disk.extent(0) == (True, 128 << 10)
+    assert on_disk.extent(40 << 10) == (True, 128 << 10)
+    on_disk.zero(512 << 10, 512 << 10)
+    assert on_disk.extent(128 << 10) == (False, 512 << 10)
+    assert on_disk.extent(512 << 10) == (True, MIB)
+    on_disk.discard(32 << 10, 64 << 10)
+    assert on_disk.extent(32 << 10) == (False, 96 << 10)
+    assert on_disk.extent(96 << 10) == (True, 128 << 10)
+
+
+def test_more_extents_than_are_told_at_once(on_disk: FileStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extents, "AT_ONCE", 1)
+    on_disk.write(0, b"d" * (64 << 10))
+    on_disk.flush()
+    on_disk.zero(32 << 10, 32 << 10)
+    mapped, end = on_disk.extent(0)
+    assert mapped
+    assert end == 32 << 10
+    assert on_disk.extent(end) == (True, 64 << 10)
+
+
+def test_without_fiemap_what_is_data_has_space(on_disk: FileStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(fd: int, request: int, argument: bytearray) -> int:
+        raise OSError(errno.EOPNOTSUPP, "ioctl")
+
+    monkeypatch.setattr(fcntl, "ioctl", unsupported)
+    assert on_disk.extent(0) == (False, MIB)
+    on_disk.write(64 << 10, b"e" * (64 << 10))
+    assert on_disk.extent(0) == (False, 64 << 10)
+    assert on_disk.extent(64 << 10) == (True, 128 << 10)
+    on_disk.close()
+    assert on_disk.extent(0) == (True, MIB), "when in doubt, it has"
 
 
 def test_prefetch_is_only_advice(storage: FileStorage) -> None:
