@@ -161,6 +161,10 @@ class Reservations:
         nexus = self.nexus_id(path)
         return nexus in self.registrants if self.type.registrants else self.holder == nexus
 
+    def readable(self, path: LunPath) -> bool:
+        """No reservation stands in the way of a READ of the path."""
+        return self.open_to(path) or (self.holder_spc2 is None and self.type.write_exclusive)
+
     def conflicts(self, path: LunPath, operation: Operation, cdb: bytes) -> bool:
         """SPC-4 table 63 and SBC-3 table 5, by the operation's flags."""
         flags = operation.flags
