@@ -20,6 +20,8 @@ from isadmin.userspace.scsi.sense import (
 OPTIMIZED, NON_OPTIMIZED, STANDBY, UNAVAILABLE, LBA_DEPENDENT = range(5)
 OFFLINE = 14
 TRANSITIONING = 15
+MAX_PORTS = 255
+"""REPORT TARGET PORT GROUPS counts a group's ports in one byte; it tells of no more."""
 EXPLICIT = 2
 """The bit of access_type that lets SET TARGET PORT GROUPS in."""
 STATUS_EXPLICIT = 1
@@ -82,6 +84,7 @@ def report_target_port_groups(command: Command) -> None:
         group = command.path.lun.port_group
         body = struct.pack(">BBH", 0x10, group.implicit_trans_secs if group is not None else 0, 0)
     for group in _groups(command):
+        members = group.members[:MAX_PORTS]
         body += struct.pack(
             ">BBHBBBB",
             (0x80 if group.preferred else 0) | group.access_state,
@@ -90,9 +93,9 @@ def report_target_port_groups(command: Command) -> None:
             0,
             group.access_status,
             0,
-            len(group.members),
+            len(members),
         )
-        body += b"".join(struct.pack(">HH", 0, lun.relative_target_port) for lun in group.members)
+        body += b"".join(struct.pack(">HH", 0, lun.relative_target_port) for lun in members)
     command.answer(struct.pack(">I", len(body)) + body, int.from_bytes(cdb[6:10], "big"))
 
 

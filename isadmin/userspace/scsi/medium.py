@@ -8,6 +8,7 @@ import struct
 from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.sense import Asc, CheckCondition, SenseKey, illegal, invalid_field_in_cdb
 from isadmin.userspace.scsi.unit import LogicalUnit
+from isadmin.userspace.storage.base import FailedAt
 
 FUA = 0x08
 CHUNK = 1 << 20
@@ -57,10 +58,11 @@ def transfer(command: Command) -> None:
     command.blocks = blocks
 
 
-def check_size(command: Command) -> None:
-    """For commands whose Data-Out only makes sense whole: the initiator must have announced just that."""
+def check_size(command: Command, field: int) -> None:
+    """For commands whose Data-Out only makes sense whole: the initiator must have announced just that. field:
+    the CDB byte that says how long it is."""
     if command.expected is not None and command.expected != command.data_out_length:
-        raise invalid_field_in_cdb(LENGTH_FIELD.get(command.cdb[0] >> 5, 0))
+        raise invalid_field_in_cdb(field)
 
 
 def whole_blocks(command: Command) -> memoryview:
@@ -78,6 +80,15 @@ def flush(unit: LogicalUnit) -> None:
         unit.storage.flush()
     except OSError as error:
         raise sense_of(error, writing=True) from error
+
+
+def failure(unit: LogicalUnit, error: OSError, *, writing: bool, lba: int) -> CheckCondition:
+    """The sense of an error met while reading or writing from `lba` on; the storage may know better where it
+    was."""
+    information: int | None = lba
+    if isinstance(error, FailedAt):
+        information = None if error.offset is None else error.offset // unit.block_size
+    return sense_of(error, writing=writing, information=information)
 
 
 def sense_of(error: OSError, *, writing: bool, information: int | None = None) -> CheckCondition:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from isadmin.userspace.scsi.command import Command
-from isadmin.userspace.scsi.medium import CHUNK, check_range, check_size, extent, sense_of
+from isadmin.userspace.scsi.medium import CHUNK, check_range, check_size, extent, failure, sense_of
 from isadmin.userspace.scsi.sense import (
     Asc,
     illegal,
@@ -49,7 +49,7 @@ def write_same(command: Command) -> None:
     if long_form and flags & NDOB:
         return
     command.data_out_length = unit.block_size
-    check_size(command)
+    check_size(command, length_field)
 
 
 def _write_same_work(command: Command) -> None:
@@ -71,7 +71,7 @@ def _write_same_work(command: Command) -> None:
         else:
             storage.zero(offset, length)
     except OSError as error:
-        raise sense_of(error, writing=True, information=offset // unit.block_size) from error
+        raise failure(unit, error, writing=True, lba=offset // unit.block_size) from error
 
 
 def unmap(command: Command) -> None:
@@ -121,7 +121,7 @@ def _unmap_work(command: Command) -> None:
         try:
             (storage.zero if zeroed else storage.discard)(lba * unit.block_size, blocks * unit.block_size)
         except OSError as error:
-            raise sense_of(error, writing=True, information=lba) from error
+            raise failure(unit, error, writing=True, lba=lba) from error
 
 
 def get_lba_status(command: Command) -> None:

@@ -18,7 +18,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from isadmin.userspace.storage.base import Buffer, Facts
+from isadmin.userspace.storage.base import Buffer, Facts, FailedAt
 from isadmin.userspace.storage.pagecache import PageCache
 
 FALLOC_FL_KEEP_SIZE = 1
@@ -117,7 +117,10 @@ class DescriptorStorage:
     def read_into(self, offset: int, buffer: bytearray | memoryview) -> None:
         view = memoryview(buffer)
         while view:
-            count = os.preadv(self.fd, (view,), offset)
+            try:
+                count = os.preadv(self.fd, (view,), offset)
+            except OSError as error:
+                raise FailedAt(error, offset) from error
             if not count:
                 self.past_end(view)
                 return
@@ -163,11 +166,14 @@ class DescriptorStorage:
     def write(self, offset: int, data: Buffer, *, sync: bool = False) -> None:
         view = memoryview(data)
         while view:
-            count = os.pwrite(self.fd, view, offset)
+            try:
+                count = os.pwrite(self.fd, view, offset)
+            except OSError as error:
+                raise FailedAt(error, offset) from error
             view = view[count:]
             offset += count
         if sync or self.write_through:
-            os.fdatasync(self.fd)
+            self.flush()
 
     def write_now(self, offset: int, data: Buffer) -> bool:
         if self.write_flag is None or self.write_through:
@@ -186,7 +192,10 @@ class DescriptorStorage:
             return False
 
     def flush(self) -> None:
-        os.fdatasync(self.fd)
+        try:
+            os.fdatasync(self.fd)
+        except OSError as error:
+            raise FailedAt(error, None) from error
 
     def zero(self, offset: int, length: int) -> None:
         while length:

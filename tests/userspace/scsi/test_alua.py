@@ -95,6 +95,14 @@ def test_report_target_port_groups(world: Bench) -> None:
     disk.send("a3 4a 00 00 00 00 00 00 04 00 00 00").refused(5, 0x2400)
 
 
+def test_no_more_ports_than_can_be_counted_are_told_of(world: Bench) -> None:
+    group = group_of(world)
+    group.members = [Lun(world.tpg, number, relative_target_port=number) for number in range(1, 301)]
+    data = world.initiator().send("a3 0a 00 00 00 00 00 00 ff ff 00 00").good()
+    assert data[:4] == (8 + 4 * 255).to_bytes(4, "big")
+    assert (data[11], len(data)) == (255, 12 + 4 * 255)
+
+
 def test_set_target_port_groups(world: Bench) -> None:
     disk, other = world.initiator("a"), world.initiator("b")
     told: list[TargetPortGroup] = []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 from random import Random
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isadmin.userspace.scsi import block
+from isadmin.userspace.storage.base import FailedAt
 from isadmin.userspace.storage.ramdisk import RamStorage
 from tests.userspace.scsi.bench import BLOCK, BLOCKS, Bench, Initiator, bench
 
@@ -229,6 +232,28 @@ def test_write_and_verify(opcode: int) -> None:
         assert disk.send(cdb(0x28, 3, 1)).good() == bytes([flags]) * BLOCK
     assert storage.flushed == 3
     disk.send(cdb(opcode, 3, 1, 0x04), bytes(BLOCK)).refused(5, 0x2400)
+
+
+@pytest.mark.parametrize(
+    ("offset", "information"),
+    [(5 * BLOCK, "f0000300000005"), (None, "70000300000000")],
+)
+def test_a_medium_error_tells_the_block_that_failed(offset: int | None, information: str) -> None:
+    """Where the storage knows it; an error of a flush belongs to no block."""
+    storage = Mock(wraps=RamStorage(BLOCKS * BLOCK), facts=RamStorage.facts, read_only=False, blocking=False)
+    storage.size = BLOCKS * BLOCK
+    storage.read.side_effect = storage.write.side_effect = FailedAt(OSError(errno.EIO, "bad"), offset)
+    disk = bench(storage).initiator()
+    assert disk.send(cdb(0x28, 2, 8)).refused(3, 0x1100)[:7].hex() == information
+    assert disk.send(cdb(0x2A, 2, 8), bytes(8 * BLOCK)).refused(3, 0x0C00)[:7].hex() == information
+
+
+def test_pre_fetch_of_more_than_is_fetched_is_only_good(
+    disk: Initiator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block, "MAX_PREFETCH", 8 * BLOCK)
+    assert disk.send(cdb(0x34, 0, 8)).status == 4
+    disk.send(cdb(0x34, 0, 9)).good()
 
 
 def test_pre_fetch(disk: Initiator) -> None:

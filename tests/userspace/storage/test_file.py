@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from isadmin.userspace.model import Device, Hba
 from isadmin.userspace.storage import descriptor as descriptor_module
 from isadmin.userspace.storage import extents, open_storage
+from isadmin.userspace.storage.base import FailedAt
 from isadmin.userspace.storage.descriptor import in_memory
 from isadmin.userspace.storage.file import FileStorage, open_file
 
@@ -368,6 +369,39 @@ def test_without_fiemap_what_is_data_has_space(on_disk: FileStorage, monkeypatch
     assert on_disk.extent(64 << 10) == (True, 128 << 10)
     on_disk.close()
     assert on_disk.extent(0) == (True, MIB), "when in doubt, it has"
+
+
+def test_errors_tell_where_they_were(storage: FileStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel does what it can before it fails."""
+    storage.write(0, bytes(MIB))
+    preadv, pwrite = os.preadv, os.pwrite
+
+    def read(fd: int, buffers: tuple[memoryview], offset: int) -> int:
+        if offset >= 8192:
+            raise OSError(errno.EIO, "bad")
+        return preadv(fd, (buffers[0][: 8192 - offset],), offset)
+
+    def write(fd: int, data: memoryview, offset: int) -> int:
+        if offset >= 8192:
+            raise OSError(errno.ENOSPC, "full")
+        return pwrite(fd, data[: 8192 - offset], offset)
+
+    def sync(fd: int) -> None:
+        raise OSError(errno.EIO, "lost")
+
+    monkeypatch.setattr(os, "preadv", read)
+    monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(os, "fdatasync", sync)
+    with pytest.raises(FailedAt, match="bad") as caught:
+        storage.read(4096, 16384)
+    assert (caught.value.errno, caught.value.offset) == (errno.EIO, 8192)
+    with pytest.raises(FailedAt, match="full") as caught:
+        storage.write(4096, bytes(16384))
+    assert (caught.value.errno, caught.value.offset) == (errno.ENOSPC, 8192)
+    for step in (storage.flush, lambda: storage.write(0, b"x", sync=True)):
+        with pytest.raises(FailedAt, match="lost") as caught:
+            step()
+        assert caught.value.offset is None
 
 
 def test_prefetch_is_only_advice(storage: FileStorage) -> None:
