@@ -143,6 +143,8 @@ class Command:
         self.head_of_queue = False
         self.others = ()
         self.work = None
+        self.lba = 0
+        self.blocks = 0
         self.fua = False
 
     def check(self, condition: CheckCondition, *, descriptor: bool) -> None:

@@ -9,10 +9,10 @@ The checks come in the order of SAM-5 5.3 and SPC-4 5.12: LUN, unit attentions, 
 
 from __future__ import annotations
 
-from isadmin.userspace.scsi import alua, sanitize
+from isadmin.userspace.scsi import alua, referrals, sanitize
 from isadmin.userspace.scsi.command import Command, Flags, Operation
 from isadmin.userspace.scsi.medium import sense_of
-from isadmin.userspace.scsi.nexus import LunPath, Nexus, lun_number
+from isadmin.userspace.scsi.nexus import LunPath, Nexus, lun_number, state_of
 from isadmin.userspace.scsi.opcodes import BY_ACTION, BY_OPCODE, WITH_ACTIONS
 from isadmin.userspace.scsi.sense import (
     Asc,
@@ -94,6 +94,8 @@ def _admit(command: Command, path: LunPath | None) -> None:
     command.operation = operation
     command.exclusive = bool(flags & Flags.EXCLUSIVE)
     operation.handler(command)
+    if path is not None and state_of(path.lun) == referrals.LBA_DEPENDENT:
+        referrals.check(command)
 
 
 def _find(cdb: bytes) -> Operation | None:
