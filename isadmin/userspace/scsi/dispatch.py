@@ -4,7 +4,8 @@ The server calls admit on the event loop's thread. If the command is not `done` 
 `data_out_length` bytes into `data_out`, waits for its turn at `unit.gate`, and calls perform until the
 command is done: in a pool thread each time `blocking` is set, else on the loop's thread.
 
-The checks come in the order of SAM-5 5.3 and SPC-4 5.12: LUN, unit attentions, reservations, then the CDB.
+The checks come in the order of SAM-5 5.3 and SPC-4 5.12: LUN, unit attentions, reservations, then the CDB;
+last write protection, so that what is wrong with a command is said where it may not write too.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def admit(
     try:
         _admit(command, path)
     except CheckCondition as condition:
+        command.data_out_length = 0
         command.check(condition, descriptor=path is not None and path.unit.descriptor_sense)
     except ReservationConflict:
         command.end(Status.RESERVATION_CONFLICT)
@@ -94,6 +96,8 @@ def _admit(command: Command, path: LunPath | None) -> None:
     command.operation = operation
     command.exclusive = bool(flags & Flags.EXCLUSIVE)
     operation.handler(command)
+    if path is not None and flags & Flags.WRITES:
+        _check_protection(path)
     if path is not None and state_of(path.lun) == referrals.LBA_DEPENDENT:
         referrals.check(command)
 
@@ -121,7 +125,7 @@ def _report_attention(path: LunPath) -> None:
 
 
 def _check_unit(command: Command, path: LunPath, operation: Operation) -> None:
-    """ALUA, reservations, readiness and write protection."""
+    """ALUA, reservations and readiness."""
     unit = path.unit
     flags = operation.flags
     alua.check(command, path, operation)
@@ -140,8 +144,12 @@ def _check_unit(command: Command, path: LunPath, operation: Operation) -> None:
             raise condition
     if unit.stopped and flags & Flags.MEDIUM:
         raise CheckCondition(SenseKey.NOT_READY, Asc.INITIALIZING_COMMAND_REQUIRED)
-    if flags & Flags.WRITES and path.read_only:
-        asc = Asc.SOFTWARE_WRITE_PROTECTED if unit.software_write_protect else Asc.WRITE_PROTECTED
+
+
+def _check_protection(path: LunPath) -> None:
+    if path.read_only:
+        software = path.unit.software_write_protect
+        asc = Asc.SOFTWARE_WRITE_PROTECTED if software else Asc.WRITE_PROTECTED
         raise CheckCondition(SenseKey.DATA_PROTECT, asc)
 
 

@@ -69,8 +69,12 @@ def exit_failure_mode(command: Command) -> None:
     if _list_length(command):
         raise invalid_field_in_cdb(7)
     if unit.sanitize_failure:
-        unit.sanitize_failure = NO_FAILURE
-        unit.refresh_paths()
+        command.work = _exit
+
+
+def _exit(command: Command) -> None:
+    command.unit.sanitize_failure = NO_FAILURE
+    command.unit.refresh_paths()
 
 
 def _check_restriction(command: Command) -> None:

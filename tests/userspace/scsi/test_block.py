@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isadmin.userspace.scsi import block
+from isadmin.userspace.scsi import block, dispatch
 from isadmin.userspace.storage.base import FailedAt
 from isadmin.userspace.storage.ramdisk import RamStorage
-from tests.userspace.scsi.bench import BLOCK, BLOCKS, Bench, Initiator, bench
+from tests.userspace.scsi.bench import BLOCK, BLOCKS, Bench, Initiator, bench, finish
 
 READS = {6: 0x08, 10: 0x28, 12: 0xA8, 16: 0x88}
 WRITES = {6: 0x0A, 10: 0x2A, 12: 0xAA, 16: 0x8A}
@@ -298,3 +298,17 @@ def test_any_extent_reads_back(lba: int, blocks: int, seed: int) -> None:
     assert whole[lba * BLOCK : (lba + blocks) * BLOCK] == data
     assert not any(whole[: lba * BLOCK])
     assert not any(whole[(lba + blocks) * BLOCK :])
+
+
+def test_what_is_wrong_with_a_write_is_said_of_a_protected_unit_too(world: Bench) -> None:
+    """Only what could be written is refused for the protection; sizes that do not fit are not looked at."""
+    reader = world.initiator("reader", read_only=True)
+    for opcode in (0x2A, 0xAA, 0x8A, 0x2E, 0x8B, 0x41, 0x93):
+        reader.send(cdb(opcode, BLOCKS, 1), bytes(BLOCK)).refused(5, 0x2100)
+        reader.send(cdb(opcode, 0, 1, flags=0xE0), bytes(BLOCK)).refused(5, 0x2400)
+        command = dispatch.admit(reader.nexus, 0, cdb(opcode, 0, 1).ljust(16, b"\0"), BLOCK)
+        finish(command).refused(7, 0x2700)
+        assert command.data_out_length == 0
+    reader.send(cdb(0x41, 0, 1), b"").refused(7, 0x2700)
+    reader.send("48 1f 00 00 00 00 00 0000 00").refused(7, 0x2700)
+    reader.send("48 1f 00 00 00 00 00 0001 00", b"x").refused(5, 0x2400)
