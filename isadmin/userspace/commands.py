@@ -282,9 +282,7 @@ class Commands:
             transfer.accept(ttt, offset, length, data_sn, bool(flags & 0x80))
         except DataError as error:
             log.info("command from %s failed: %s", self.connection.peer, error)
-            task.command.check(
-                CheckCondition(SenseKey.ABORTED_COMMAND, Asc.PROTOCOL_SERVICE_CRC_ERROR), descriptor=False
-            )
+            task.command.check(CheckCondition(SenseKey.ABORTED_COMMAND, Asc.PROTOCOL_SERVICE_CRC_ERROR))
             self._finish(task)
             return False
         return True

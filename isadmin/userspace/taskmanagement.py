@@ -63,13 +63,16 @@ class TaskManagement:
     def _told(self, task: Task) -> bool:
         """Whether a task's initiator hears that it has ended (TASK ABORTED): one that did not ask for it does
         when the unit's emulate_tas says so (SPC-4 7.5.10, TAS)."""
-        if task.full.session is self._full.session:
+        if self._own(task):
             return False
         return task.command.found is not None and task.command.unit.value("emulate_tas") > 0
 
     def _discard(self, units: Collection[LogicalUnit]) -> None:
         """What the initiator sent before its request, and what has yet to have its turn, ends as well."""
         self._full.discard_before(self._request.cmd_sn, units)
+
+    def _own(self, task: Task) -> bool:
+        return task.full.session is self._full.session
 
     def _path(self) -> LunPath | None:
         number = lun_number(self._request.lun.to_bytes(8, "big"))
@@ -109,8 +112,12 @@ class TaskManagement:
         if path is None:
             return TaskResponse.LUN_DOES_NOT_EXIST
         self._discard([path.unit])
-        self._end(self._unit_tasks(path.unit))
-        path.unit.task_set_cleared(path)
+        tasks = list(self._unit_tasks(path.unit))
+        ended = {task.command.path for task in tasks if not task.aborted and not self._own(task)}
+        self._end(tasks)
+        if not path.unit.value("emulate_tas"):
+            # Nobody answers the others' commands (SAM-5 5.6): they hear of it with their next one.
+            path.unit.commands_cleared(ended)
         return TaskResponse.COMPLETE
 
     def _logical_unit_reset(self) -> TaskResponse:

@@ -146,5 +146,4 @@ def carry_out(command: Command) -> None:
         dispatch.perform(command)
     except Exception:
         log.exception("command 0x%02x failed", command.cdb[0])
-        condition = CheckCondition(SenseKey.HARDWARE_ERROR, Asc.INTERNAL_TARGET_FAILURE)
-        command.check(condition, descriptor=False)
+        command.check(CheckCondition(SenseKey.HARDWARE_ERROR, Asc.INTERNAL_TARGET_FAILURE))

@@ -12,7 +12,7 @@ import pytest
 from isadmin.userspace.scsi.unit import LogicalUnit
 from isadmin.userspace.storage.file import FileStorage
 from tests.initiator import NONE, Initiator, Pdu, Reply
-from tests.userspace.rig import Rig
+from tests.userspace.rig import IQN, Rig
 from tests.userspace.test_target import eventually, two_connections
 
 ABORT_TASK, ABORT_TASK_SET, CLEAR_TASK_SET, LUN_RESET, WARM_RESET = 1, 2, 4, 5, 6
@@ -98,6 +98,24 @@ def test_two_functions_that_end_a_task_answer_it_once(pair: tuple[Initiator, Ini
     held.go.set()
     assert [response(other, each) for each in functions] == [0, 0, 0]
     assert [(pdu.itt, pdu.header[3]) for pdu in until_ping(victim)] == [(itt, TASK_ABORTED)]
+
+
+@pytest.mark.parametrize("tas", [0, 1])
+def test_clear_task_set_is_told_once_to_those_whose_commands_it_ends(
+    rig: Rig, pair: tuple[Initiator, Initiator], held: Held, tas: int
+) -> None:
+    """With TAS by TASK ABORTED, without it by a unit attention (SAM-5 5.6)."""
+    victim, other = pair
+    rig.root.hbas["fileio"].devices["d1"].attrib["emulate_tas"] = tas
+    with rig.login(rig.fabric.targets[IQN].tpgs[1], name="iqn.2003-01.org.test:idle") as idle:
+        idle.ready()
+        itt = write(victim, held)
+        cleared = manage(other, CLEAR_TASK_SET)
+        held.go.set()
+        assert response(other, cleared) == 0
+        assert [(pdu.itt, pdu.header[3]) for pdu in until_ping(victim)] == [(itt, TASK_ABORTED)] * tas
+        replies = [each.cmd(bytes(6)) for each in (victim, other, idle)]
+        assert [reply.asc if reply.status else 0 for reply in replies] == [0 if tas else 0x2F00, 0, 0]
 
 
 def test_a_task_that_its_own_initiator_has_aborted_has_no_answer(

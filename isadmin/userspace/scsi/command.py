@@ -147,8 +147,9 @@ class Command:
         self.blocks = 0
         self.fua = False
 
-    def check(self, condition: CheckCondition, *, descriptor: bool) -> None:
-        """End with CHECK CONDITION."""
+    def check(self, condition: CheckCondition) -> None:
+        """End with CHECK CONDITION, its sense in the format that D_SENSE asks for."""
+        descriptor = self.found is not None and self.unit.descriptor_sense
         self.end(Status.CHECK_CONDITION)
         self.sense = condition.sense(descriptor=descriptor)
 

@@ -46,7 +46,7 @@ def admit(
         _admit(command, path)
     except CheckCondition as condition:
         command.data_out_length = 0
-        command.check(condition, descriptor=path is not None and path.unit.descriptor_sense)
+        command.check(condition)
     except ReservationConflict:
         command.end(Status.RESERVATION_CONFLICT)
     else:
@@ -62,11 +62,11 @@ def perform(command: Command) -> None:
         if work is not None:
             work(command)
     except CheckCondition as condition:
-        command.check(condition, descriptor=command.unit.descriptor_sense)
+        command.check(condition)
     except ReservationConflict:
         command.end(Status.RESERVATION_CONFLICT)
     except OSError as error:
-        command.check(sense_of(error, writing=False), descriptor=command.unit.descriptor_sense)
+        command.check(sense_of(error, writing=False))
     command.done = command.work is None
 
 

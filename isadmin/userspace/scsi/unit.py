@@ -6,7 +6,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from isadmin.userspace.engine import Counters, Reservation
 from isadmin.userspace.model import Device, Lun, TargetPortGroup
@@ -277,6 +277,7 @@ class LogicalUnit:
         self.attend(Asc.BUS_DEVICE_RESET)
         self.refresh_paths()
 
-    def task_set_cleared(self, path: LunPath) -> None:
-        """CLEAR TASK SET by `path`: the others hear that their commands are gone."""
-        self.attend(Asc.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, but=path)
+    def commands_cleared(self, paths: Iterable[LunPath]) -> None:
+        """CLEAR TASK SET by another nexus: who had commands there hears that they are gone."""
+        for path in paths:
+            path.attend(Asc.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR)

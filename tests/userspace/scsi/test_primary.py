@@ -65,9 +65,9 @@ def test_a_reset_outdates_other_unit_attentions(world: Bench) -> None:
     assert world.unit.counters.resets == 1
 
 
-def test_clear_task_set_is_told_to_the_others(world: Bench) -> None:
+def test_commands_that_another_has_cleared_are_told_of(world: Bench) -> None:
     disk, other = world.initiator("a"), world.initiator("b")
-    world.unit.task_set_cleared(disk.path)
+    world.unit.commands_cleared([other.path])
     disk.send("00 00 00 00 00 00").good()
     other.send("00 00 00 00 00 00").refused(6, 0x2F00)
 
