@@ -348,7 +348,8 @@ class Commands:
             self.server.loop.call_later(delay, self._start_late, task)
             return
         session = self.session
-        if (session.later and not command.head_of_queue) or self._reads_enough(task):
+        waits = session.behind or (session.later and not command.head_of_queue)
+        if waits or self._reads_enough(task):
             self.tasks[task.itt] = task
             task.held_back = True
             session.later.append(task)
@@ -379,7 +380,7 @@ class Commands:
         """Begin with the commands that are held back, in their order, as far as that goes now."""
         session = self.session
         later = session.later
-        while later:
+        while later and not session.behind:
             task: Task = later[0]
             full = task.full
             if full._reads_enough(task):
@@ -439,7 +440,12 @@ class Commands:
             # A further step.
             if command.early:
                 self._answer_early(task)
-            if command.others:
+            if command.awaits is not None and not task.aborted:
+                if not task.over:
+                    self.tasks[task.itt] = task
+                awaits, command.awaits = command.awaits, None
+                awaits(partial(self._waited, task))
+            elif command.others:
                 self._gather(task)
             else:
                 self._perform(task)
@@ -449,6 +455,12 @@ class Commands:
             self._finish(task)
         finally:
             self.leave_gates(task)
+
+    def _waited(self, task: Task) -> None:
+        """What the next step had to wait for is over. The task may be so too; then it has left its gates."""
+        if not task.over:
+            self._perform(task)
+            self.server.flush_soon(self.connection)
 
     def _answer_early(self, task: Task) -> None:
         """The command is answered before it is done; it goes on without its tag."""

@@ -435,7 +435,9 @@ class FullFeature(Commands):
                 session.early_bytes -= early.credit
                 self.server.budget.release(self.active.account, early.credit)
                 session.early[cmd_sn] = early._replace(data=b"", ahs=b"", credit=0)
-        abort_all(self.tasks.values())
+        left = abort_all(self.tasks.values())
+        self.server.adopt(left)
+        self.active.follow(left)
 
 
 _HANDLERS: dict[type[Pdu], Callable[..., None]] = {

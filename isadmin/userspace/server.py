@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from isadmin.userspace import limits
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from isadmin.userspace.portals import Listener, SocketName
     from isadmin.userspace.scsi.command import Command
     from isadmin.userspace.scsi.gate import Gate
+    from isadmin.userspace.scsi.unit import LogicalUnit
     from isadmin.userspace.tasks import Task
 
 
@@ -72,6 +74,8 @@ class Server:
         self.short_windows: set[Commands] = set()
         """Connections that were promised fewer commands than usual."""
         self._ticker: asyncio.TimerHandle | None = None
+        self.orphans: dict[Task, None] = {}
+        """Commands of connections that are gone, which a pool thread is still at work on."""
         self.parked: dict[Command, Task] = {}
         """Tasks that wait at their unit's gate."""
         self.passing: deque[Task] = deque()
@@ -132,6 +136,23 @@ class Server:
         short, self.short_windows = self.short_windows, set()
         for full in short:
             full.tell_window()
+
+    def tasks_at(self, unit: LogicalUnit) -> Iterator[Task]:
+        """All commands to a unit that wait or are worked on, whoever has sent them."""
+        for connection in self.connections:
+            if connection.full is not None:
+                for task in connection.full.tasks.values():
+                    if task.command.found is not None and task.command.unit is unit:
+                        yield task
+        for task in self.orphans:
+            if task.command.unit is unit:
+                yield task
+
+    def adopt(self, tasks: Iterable[Task]) -> None:
+        """Their connection is gone, and they are not over yet."""
+        for task in tasks:
+            self.orphans[task] = None
+            task.on_end.append(partial(self.orphans.pop, task))
 
     # The thread pool: `work` runs in a thread, `finished` then on the loop's thread.
 

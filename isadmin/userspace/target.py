@@ -11,7 +11,7 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -31,12 +31,13 @@ from isadmin.userspace.lunmaps import LunMaps
 from isadmin.userspace.model import Device, Lun, MappedLun, NodeAcl, Portal, TargetPortGroup, Tpg
 from isadmin.userspace.model import Target as TargetNode
 from isadmin.userspace.portals import Portals
+from isadmin.userspace.scsi.command import Wait
 from isadmin.userspace.scsi.nexus import LunPath
 from isadmin.userspace.scsi.unit import LogicalUnit
 from isadmin.userspace.server import Server
 from isadmin.userspace.sessions import ActiveSession, Sessions
 from isadmin.userspace.storage import open_storage
-from isadmin.userspace.tasks import abort_all
+from isadmin.userspace.tasks import abort_all, when_over
 
 log = logging.getLogger("isadmin.userspace")
 
@@ -90,19 +91,19 @@ class Target:
         unit = LogicalUnit(device, open_storage(device))
         unit.keep_aptpl = Kept(partial(self._keep_aptpl, device)).put
         unit.keep_alua = self._keep_alua
-        unit.abort_tasks = self._abort_tasks
+        unit.abort_tasks = partial(self._abort_tasks, unit)
         return unit
 
     def _keep_aptpl(self, device: Device, text: str) -> None:
         aptpl_metadata.keep(self.dbroot, device.serial, text)
 
-    def _abort_tasks(self, paths: Collection[LunPath]) -> None:
+    def _abort_tasks(self, unit: LogicalUnit, wanted: Callable[[LunPath], bool]) -> Wait | None:
         """PREEMPT AND ABORT: end the commands of some nexuses at a unit."""
-        fulls = [connection.full for connection in self.server.connections if connection.full is not None]
-        abort_all(
-            (task for full in fulls for task in full.tasks.values() if task.command.found in paths),
-            lambda task: task.command.unit.value("emulate_tas") > 0,
+        left = abort_all(
+            [task for task in self.server.tasks_at(unit) if wanted(task.command.path)],
+            lambda task: unit.value("emulate_tas") > 0,
         )
+        return partial(when_over, left) if left else None
 
     def close_unit(self, device: Device) -> None:
         unit = device.unit
@@ -276,6 +277,7 @@ class Target:
                 active = sessions.begin(identity, parameters, machine.cmd_sn, tpg, acl)
                 if old is not None:
                     active.nexus.lost = True
+                active.follow(task for task in self.server.orphans if active.same_nexus(task.full.active))
                 self._maps.apply(active)
                 self._admission.counters(tpg.target).accepts += 1
         connection.active = active

@@ -3,7 +3,7 @@ it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from isadmin.userspace.iscsi.codes import TaskFunction, TaskResponse
@@ -78,13 +78,6 @@ class TaskManagement:
         number = lun_number(self._request.lun.to_bytes(8, "big"))
         return self._full.active.nexus.paths.get(number)
 
-    def _unit_tasks(self, unit: LogicalUnit) -> Iterator[Task]:
-        for connection in self._full.server.connections:
-            if connection.full is not None:
-                for task in connection.full.tasks.values():
-                    if task.command.found is not None and task.command.unit is unit:
-                        yield task
-
     def _abort_task(self) -> TaskResponse:
         for task in self._full.active.tasks():
             if task.itt == self._request.referenced_tag:
@@ -112,7 +105,7 @@ class TaskManagement:
         if path is None:
             return TaskResponse.LUN_DOES_NOT_EXIST
         self._discard([path.unit])
-        tasks = list(self._unit_tasks(path.unit))
+        tasks = list(self._full.server.tasks_at(path.unit))
         ended = {task.command.path for task in tasks if not task.aborted and not self._own(task)}
         self._end(tasks)
         if not path.unit.value("emulate_tas"):
@@ -125,14 +118,14 @@ class TaskManagement:
         if path is None:
             return TaskResponse.LUN_DOES_NOT_EXIST
         self._discard([path.unit])
-        self._end(self._unit_tasks(path.unit))
+        self._end(self._full.server.tasks_at(path.unit))
         path.unit.reset()
         return TaskResponse.COMPLETE
 
     def _target_reset(self) -> TaskResponse:
         units = [path.unit for path in self._full.active.nexus.paths.values()]
         self._discard(units)
-        self._end(task for unit in units for task in self._unit_tasks(unit))
+        self._end(task for unit in units for task in self._full.server.tasks_at(unit))
         for unit in units:
             unit.reset()
         return TaskResponse.COMPLETE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from isadmin.userspace.iscsi.session import Transfer
@@ -114,6 +114,20 @@ def abort_all(tasks: Iterable[Task], told: Callable[[Task], bool] = lambda task:
     for task in fresh:
         task.full.abort(task)
     return [task for task in tasks if not task.over]
+
+
+def when_over(tasks: Sequence[Task], then: Callable[[], None]) -> None:
+    """Call `then` once the last of these, which are not over yet, is."""
+    left = len(tasks)
+
+    def one_over() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            then()
+
+    for task in tasks:
+        task.on_end.append(one_over)
 
 
 _READS = frozenset((0x08, 0x28, 0xA8, 0x88))

@@ -11,7 +11,7 @@ import pytest
 
 from isadmin.userspace.scsi.unit import LogicalUnit
 from isadmin.userspace.storage.file import FileStorage
-from tests.initiator import NONE, Initiator, Pdu, Reply
+from tests.initiator import NONE, Initiator, Pdu
 from tests.userspace.rig import IQN, Rig
 from tests.userspace.test_target import eventually, two_connections
 
@@ -162,7 +162,7 @@ def test_a_task_that_is_to_end_is_not_let_through_by_another(
     if how != "reset":
         for initiator, key in ((victim, 1), (other, 2)):
             # REGISTER, then who preempts has the other's key removed.
-            assert reserve_out(initiator, 0, 0, key).status == 0
+            assert initiator.finish(reserve_out(initiator, 0, 0, key)).status == 0
     held_back = [write(victim, held)]
     held_back.append(victim.send_command(READ, expected_in=512, attribute=ORDERED))
     held_back += [victim.send_command(READ, expected_in=512) for _ in range(3)]
@@ -173,8 +173,10 @@ def test_a_task_that_is_to_end_is_not_let_through_by_another(
         held.go.set()
         assert response(other, itt) == 0
     else:
-        assert reserve_out(other, 5, 2, 1).status == 0
+        itt = reserve_out(other, 5, 2, 1)
+        eventually(lambda: waiting(rig) == 0)
         held.go.set()
+        assert other.finish(itt).status == 0
     ends = [victim.receive() for _ in held_back]
     assert sorted((pdu.opcode, pdu.itt, pdu.header[3]) for pdu in ends) == sorted(
         (0x21, itt, TASK_ABORTED) for itt in held_back
@@ -184,13 +186,12 @@ def test_a_task_that_is_to_end_is_not_let_through_by_another(
     assert victim.read(0, 1).status == 0
 
 
-def reserve_out(initiator: Initiator, action: int, own: int, other: int) -> Reply:
-    """PERSISTENT RESERVE OUT with two keys."""
-    data = struct.pack(">QQ8x", own, other)
+def reserve_out(initiator: Initiator, action: int, own: int, other: int, flags: int = 0) -> int:
+    """Send a PERSISTENT RESERVE OUT with two keys; its tag."""
+    data = struct.pack(">QQ4xB3x", own, other, flags)
     cdb = struct.pack(">BBB2xI", 0x5F, action, 1, len(data))
     # It need not wait for ordered commands.
-    itt = initiator.send_command(cdb, data_out=data, immediate_data=data, attribute=HEAD_OF_QUEUE)
-    return initiator.finish(itt)
+    return initiator.send_command(cdb, data_out=data, immediate_data=data, attribute=HEAD_OF_QUEUE)
 
 
 def test_many_ordered_commands_are_let_through_one_after_another(

@@ -36,6 +36,7 @@ class Session:
         "_gap",
         "_gap_ticks",
         "alias",
+        "behind",
         "connections",
         "discovery",
         "dynamic",
@@ -100,13 +101,16 @@ class Session:
         """Of the budget for write data, what they hold."""
         self.later: deque[Any] = deque()
         """Commands whose turn has come and which are held back nevertheless, and all behind them."""
+        self.behind = 0
+        """Batches of commands of connections that are gone, which must be over before any other begins."""
         self.fast_window = window
-        """`window` as fastpath.py's loop goes by it: 0 while anything waits in `early` or `later`, so that
-        nothing overtakes that, and what it waits for takes the long way, which goes on with it."""
+        """`window` as fastpath.py's loop goes by it: 0 while anything waits in `early` or `later`, or would
+        (`behind`), so that nothing overtakes that, and what it waits for takes the long way, which goes on
+        with it."""
 
     def look_at_queues(self) -> None:
-        """Something has come into `early` or `later`, or is gone from there."""
-        self.fast_window = 0 if self.early or self.later else self.window
+        """Something has come into `early` or `later`, or is gone from there; or `behind` has changed."""
+        self.fast_window = 0 if self.early or self.later or self.behind else self.window
 
     def tell(self) -> None:
         """What the initiator sends from now on it sends knowing of max_cmd_sn."""

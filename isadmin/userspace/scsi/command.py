@@ -52,8 +52,12 @@ class Flags(IntFlag):
     """Has DPO and FUA bits, where the usage data shows them; refused when the unit has no use for them."""
 
 
+Wait: TypeAlias = Callable[[Callable[[], None]], None]
+
+
 class Command:
     __slots__ = (
+        "awaits",
         "blocking",
         "blocks",
         "cdb",
@@ -113,6 +117,9 @@ class Command:
     others: tuple[LogicalUnit, ...]
     """Other units whose media the next step touches: it must take its turn at their gates too."""
     work: Callable[[Command], None] | None
+    awaits: Wait | None
+    """The next step has to wait for something: called with what to call, on the loop's thread, once it need
+    not any more."""
     lba: int
     blocks: int
     """The extent, for the commands that have one."""
@@ -143,6 +150,7 @@ class Command:
         self.head_of_queue = False
         self.others = ()
         self.work = None
+        self.awaits = None
         self.lba = 0
         self.blocks = 0
         self.fua = False

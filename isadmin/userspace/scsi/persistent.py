@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isadmin.userspace.model import Lun
 from isadmin.userspace.scsi import transport_id
@@ -112,6 +112,8 @@ class Request:
     """The TYPE field of the CDB."""
     extra: bytes
     """What follows the first 24 bytes."""
+    preempted: set[NexusId] = field(default_factory=set)
+    """Whose commands end with their registrations."""
 
     def registered(self) -> Registrant:
         """My registration, whose key I must have given."""
@@ -163,9 +165,13 @@ def out(step: Callable[[Request], None]) -> Callable[[Command], None]:
         text = reservations.aptpl_text()
         if text != before and unit.keep_aptpl is not None:
             # The answer waits until the registrations are safe.
-            command.scratch = _Saving(unit.keep_aptpl(text), reservations.changed(snapshot))
+            command.scratch = _Saving(
+                unit.keep_aptpl(text), reservations.changed(snapshot), request.preempted
+            )
             command.blocking = True
             command.work = _save
+        else:
+            _abort(command, request.preempted)
 
     def handler(command: Command) -> None:
         length = int.from_bytes(command.cdb[5:9], "big")
@@ -184,6 +190,7 @@ class _Saving:
     settle: Callable[[], None]
     change: int
     """Its number (Reservations.changed)."""
+    preempted: set[NexusId]
     failed: bool = False
 
 
@@ -203,6 +210,7 @@ def _saved(command: Command) -> None:
     saving: _Saving = command.scratch
     unit, reservations = command.unit, command.unit.reservations
     if not saving.failed and reservations.stands(saving.change):
+        _abort(command, saving.preempted)
         return
     if saving.failed and reservations.undo(saving.change) and unit.keep_aptpl is not None:
         unit.refresh_paths()
@@ -212,6 +220,20 @@ def _saved(command: Command) -> None:
         command.work = _save_undone
         return
     raise _not_saved(command)
+
+
+def _abort(command: Command, preempted: set[NexusId]) -> None:
+    """Once it is sure that the change stands: end the commands of the preempted, and wait for that."""
+    if preempted:
+        nexus_id, mine = command.unit.reservations.nexus_id, command.path
+        command.awaits = command.unit.abort_tasks(
+            lambda path: path is not mine and nexus_id(path) in preempted
+        )
+        command.work = _aborted if command.awaits is not None else None
+
+
+def _aborted(command: Command) -> None:
+    """They have ended."""
 
 
 def _save_undone(command: Command) -> None:
@@ -362,13 +384,9 @@ def preempt(request: Request) -> None:
 
 
 def preempt_and_abort(request: Request) -> None:
-    unit = request.command.unit
-    reservations = request.reservations
-    gone = _preempt(request)
-    mine = request.command.path
-    unit.abort_tasks(
-        [each for each in unit.paths if each is not mine and reservations.nexus_id(each) in gone]
-    )
+    """5.13.11.2.6. The answer waits for those commands of the preempted that are being worked on: who has it
+    knows that nothing of theirs is written any more."""
+    request.preempted.update(_preempt(request))
 
 
 def _preempt(request: Request) -> set[NexusId]:

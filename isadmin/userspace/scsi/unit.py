@@ -6,10 +6,11 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from isadmin.userspace.engine import Counters, Reservation
 from isadmin.userspace.model import Device, Lun, TargetPortGroup
+from isadmin.userspace.scsi.command import Wait
 from isadmin.userspace.scsi.gate import Gate
 from isadmin.userspace.scsi.nexus import LunPath
 from isadmin.userspace.scsi.reservations import Reservations
@@ -117,8 +118,9 @@ class LogicalUnit:
         self.keep_alua: Callable[[Sequence[TargetPortGroup]], Callable[[], None]] | None = None
         """Set by the target: the same for what SET TARGET PORT GROUPS has made of groups, if that is wanted;
         what it returns raises nothing."""
-        self.abort_tasks: Callable[[Collection[LunPath]], None] = lambda paths: None
-        """Set by the target: abort the commands of other nexuses (PREEMPT AND ABORT)."""
+        self.abort_tasks: Callable[[Callable[[LunPath], bool]], Wait | None] = lambda wanted: None
+        """Set by the target: abort the commands here of wanted paths (PREEMPT AND ABORT), those of sessions
+        that are gone too. What it returns waits for those that run; None: there is none."""
         self.stopped = False
         self.sanitizing = False
         self.sanitized = 0

@@ -11,7 +11,7 @@ from isadmin.userspace.kept import Kept
 from isadmin.userspace.model import Lun, Tpg
 from isadmin.userspace.scsi import dispatch, transport_id
 from isadmin.userspace.scsi.command import Command
-from isadmin.userspace.scsi.nexus import Nexus
+from isadmin.userspace.scsi.nexus import LunPath, Nexus
 from isadmin.userspace.scsi.reservations import Type
 from tests.userspace.scsi.bench import BLOCK, TARGET, Answer, Bench, Initiator, bench, finish
 from tests.userspace.scsi.test_block import cdb
@@ -391,13 +391,39 @@ def test_the_holder_preempts_itself_to_change_the_type(a: Initiator) -> None:
 def test_preempt_and_abort_ends_the_commands_of_the_preempted(
     world: Bench, a: Initiator, b: Initiator
 ) -> None:
-    aborted: list[object] = []
-    world.unit.abort_tasks = aborted.extend
+    aborted: list[LunPath] = []
+    ended: list[Callable[[], None]] = []
+
+    def abort(wanted: Callable[[LunPath], bool]) -> Callable[[Callable[[], None]], None]:
+        aborted.extend(path for path in world.unit.paths if wanted(path))
+        return ended.append
+
+    world.unit.abort_tasks = abort
     register(a, 1).good()
     register(b, 2).good()
     reserve(a, 1, EA).good()
-    out(b, 5, 2, 1, EA).good()
+    data = struct.pack(">QQIBxxx", 2, 1, 0, 0)
+    command = dispatch.admit(b.nexus, 0, bytes((0x5F, 5, EA, 0, 0, 0, 0, 0, 24, 0)), 24)
+    command.data_out = data
+    dispatch.perform(command)
     assert aborted == [a.path]
+    assert command.awaits == ended.append
+    assert not command.done
+    finish(command).good()
+
+
+def test_nobody_is_aborted_for_a_preemption_that_is_undone(world: Bench, a: Initiator, b: Initiator) -> None:
+    aborted: list[object] = []
+    disk = Disk(world)
+    for key, who in enumerate((a, b), 1):
+        register(who, key, flags=0x01).good()
+    world.unit.abort_tasks = aborted.append  # type: ignore[assignment]
+    disk.full = True
+    finish(begin(b, 5, 2, 1, EA)).refused(4, 0x4400)
+    assert aborted == []
+    disk.full = False
+    finish(begin(b, 5, 2, 1, EA)).good()
+    assert len(aborted) == 1
 
 
 # Several ports, others' registrations, moving
