@@ -56,7 +56,7 @@ def _orwrite_work(command: Command) -> None:
     try:
         old = unit.storage.read(command.lba * unit.block_size, len(data))
     except OSError as error:
-        raise failure(unit, error, writing=False, lba=command.lba) from error
+        raise failure(command, error, writing=False, lba=command.lba) from error
     merged = int.from_bytes(old, "little") | int.from_bytes(data, "little")
     _store(command, merged.to_bytes(len(data), "little"))
 
@@ -94,4 +94,4 @@ def _store(command: Command, data: bytes | memoryview) -> None:
     try:
         unit.storage.write(command.lba * unit.block_size, data, sync=command.fua)
     except OSError as error:
-        raise failure(unit, error, writing=True, lba=command.lba) from error
+        raise failure(command, error, writing=True, lba=command.lba) from error

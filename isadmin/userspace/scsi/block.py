@@ -74,11 +74,11 @@ def _read_work(command: Command) -> None:
     size = command.blocks * unit.block_size
     if command.fua:
         # SBC-3 4.15: what a cache holds newer than the medium goes there first.
-        flush(unit)
+        flush(command)
     try:
         command.data_in = unit.storage.read(command.lba * unit.block_size, size)
     except OSError as error:
-        raise failure(unit, error, writing=False, lba=command.lba) from error
+        raise failure(command, error, writing=False, lba=command.lba) from error
 
 
 def write_6(command: Command) -> None:
@@ -103,7 +103,7 @@ def _write_work(command: Command) -> None:
     try:
         unit.storage.write(command.lba * unit.block_size, whole_blocks(command), sync=command.fua)
     except OSError as error:
-        raise failure(unit, error, writing=True, lba=command.lba) from error
+        raise failure(command, error, writing=True, lba=command.lba) from error
 
 
 def write_and_verify(command: Command) -> None:
@@ -146,7 +146,7 @@ def _verify_readable(command: Command) -> None:
             unit.storage.read_into(offset, buffer[:count])
             offset += count
     except OSError as error:
-        raise failure(unit, error, writing=False, lba=offset // unit.block_size) from error
+        raise failure(command, error, writing=False, lba=offset // unit.block_size) from error
 
 
 def _verify_equal(command: Command) -> None:
@@ -171,7 +171,7 @@ def compare(command: Command, expected: memoryview) -> None:
         try:
             found = unit.storage.read(start + offset, len(part))
         except OSError as error:
-            raise failure(unit, error, writing=False, lba=(start + offset) // unit.block_size) from error
+            raise failure(command, error, writing=False, lba=(start + offset) // unit.block_size) from error
         if found != part:
             raise CheckCondition(
                 SenseKey.MISCOMPARE,
@@ -197,7 +197,7 @@ def synchronize_cache(command: Command) -> None:
     """SBC-3 5.29. The whole cache is written back, whatever the range; IMMED is answered no sooner."""
     check_range(command.unit, *extent(command.cdb))
     command.blocking = command.unit.storage.blocking
-    command.work = lambda c: flush(c.unit)
+    command.work = flush
 
 
 def pre_fetch(command: Command) -> None:
@@ -220,6 +220,6 @@ def _pre_fetch_work(command: Command) -> None:
     try:
         unit.storage.prefetch(command.lba * unit.block_size, size)
     except OSError as error:
-        raise failure(unit, error, writing=False, lba=command.lba) from error
+        raise failure(command, error, writing=False, lba=command.lba) from error
     if size == whole:
         command.status = Status.CONDITION_MET

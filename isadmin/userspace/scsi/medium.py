@@ -76,20 +76,30 @@ def whole_blocks(command: Command) -> memoryview:
     return data
 
 
-def flush(unit: LogicalUnit) -> None:
-    """Everything written before is on the medium when this returns."""
+def flush(command: Command) -> None:
+    """Everything written before is on the medium when this returns. If what the nexus has written was lost in
+    a flush of somebody else, it hears of that here."""
+    path, unit = command.path, command.unit
+    written = path.counters.write_bytes
     try:
         unit.storage.flush()
     except OSError as error:
+        unit.flush_failed(path)
         raise sense_of(error, writing=True) from error
+    path.flushed = written
+    if path.lost:
+        path.lost = False
+        raise CheckCondition(SenseKey.MEDIUM_ERROR, Asc.WRITE_ERROR)
 
 
-def failure(unit: LogicalUnit, error: OSError, *, writing: bool, lba: int) -> CheckCondition:
+def failure(command: Command, error: OSError, *, writing: bool, lba: int) -> CheckCondition:
     """The sense of an error met while reading or writing from `lba` on; the storage may know better where it
     was."""
     information: int | None = lba
     if isinstance(error, FailedAt):
-        information = None if error.offset is None else error.offset // unit.block_size
+        information = None if error.offset is None else error.offset // command.unit.block_size
+        if information is None:
+            command.unit.flush_failed(command.path)
     return sense_of(error, writing=writing, information=information)
 
 

@@ -57,6 +57,8 @@ class LunPath:
         "configured_read_only",
         "copy_results",
         "counters",
+        "flushed",
+        "lost",
         "lun",
         "nexus",
         "number",
@@ -82,6 +84,10 @@ class LunPath:
         self.lun = lun
         self.configured_read_only = read_only
         self.counters = counters or Counters()
+        self.flushed = 0
+        """How many of the bytes written here are sure to be on the medium."""
+        self.lost = False
+        """Some of the others are not, and the nexus has yet to hear of it."""
         self.attentions: list[Asc] = [attention]
         self.copy_results: dict[int, Result] = {}
         """EXTENDED COPY: list id -> what RECEIVE COPY RESULTS will tell."""

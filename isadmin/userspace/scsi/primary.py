@@ -79,7 +79,7 @@ def start_stop_unit(command: Command) -> None:
 
 
 def _flush_and_stop(command: Command) -> None:
-    flush(command.unit)
+    flush(command)
     command.blocking = False
     command.work = lambda c: _set_stopped(c, True)
 

@@ -71,7 +71,7 @@ def _write_same_work(command: Command) -> None:
         else:
             storage.zero(offset, length)
     except OSError as error:
-        raise failure(unit, error, writing=True, lba=offset // unit.block_size) from error
+        raise failure(command, error, writing=True, lba=offset // unit.block_size) from error
 
 
 def unmap(command: Command) -> None:
@@ -121,7 +121,7 @@ def _unmap_work(command: Command) -> None:
         try:
             (storage.zero if zeroed else storage.discard)(lba * unit.block_size, blocks * unit.block_size)
         except OSError as error:
-            raise failure(unit, error, writing=True, lba=lba) from error
+            raise failure(command, error, writing=True, lba=lba) from error
 
 
 def get_lba_status(command: Command) -> None:

@@ -249,6 +249,15 @@ class LogicalUnit:
             if path is not but:
                 path.attend(asc)
 
+    def flush_failed(self, told: LunPath) -> None:
+        """A flush has failed, of which one path is told. Linux tells of lost data once, whoever has written
+        it; so those that have written since their last flush hear of it with the next."""
+        told.lost = False
+        if self.volatile:
+            for path in list(self.paths):
+                if path is not told and path.counters.write_bytes > path.flushed:
+                    path.lost = True
+
     def refresh_paths(self) -> None:
         """The unit's state has changed: compute what the fast path goes by anew."""
         self.simple = self.open and not self.gate.busy

@@ -78,6 +78,7 @@ class DescriptorStorage:
         "_size",
         "discard_zeroes",
         "facts",
+        "failures",
         "fd",
         "names",
         "read_flag",
@@ -98,6 +99,8 @@ class DescriptorStorage:
         self.tells_holes = False
         self.read_only = read_only
         self.write_through = not facts.write_cache
+        self.failures = 0
+        """Flushes that failed."""
         self.read_flag = nowait_flag(fd)
         self.write_flag = self.read_flag
         self._cache = PageCache(fd)
@@ -165,6 +168,7 @@ class DescriptorStorage:
 
     def write(self, offset: int, data: Buffer, *, sync: bool = False) -> None:
         view = memoryview(data)
+        failures = self.failures
         while view:
             try:
                 count = os.pwrite(self.fd, view, offset)
@@ -173,7 +177,7 @@ class DescriptorStorage:
             view = view[count:]
             offset += count
         if sync or self.write_through:
-            self.flush()
+            self._sync(failures)
 
     def write_now(self, offset: int, data: Buffer) -> bool:
         if self.write_flag is None or self.write_through:
@@ -192,10 +196,18 @@ class DescriptorStorage:
             return False
 
     def flush(self) -> None:
+        self._sync(self.failures)
+
+    def _sync(self, failures: int) -> None:
+        """failures: how many there had been before what is to be safe was written. Linux tells of lost data
+        once: if another thread was told meanwhile, it may have been this one's."""
         try:
             os.fdatasync(self.fd)
         except OSError as error:
+            self.failures += 1
             raise FailedAt(error, None) from error
+        if self.failures != failures:
+            raise FailedAt(OSError(errno.EIO, "a flush failed meanwhile"), None)
 
     def zero(self, offset: int, length: int) -> None:
         while length:

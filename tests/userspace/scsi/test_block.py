@@ -57,7 +57,7 @@ class FailingStorage(RamStorage):
 
     def flush(self) -> None:
         if self.on_flush:
-            raise OSError(self.on_flush, "flush")
+            raise FailedAt(OSError(self.on_flush, "flush"), None)
         self.flushed += 1
 
 
@@ -246,6 +246,30 @@ def test_a_medium_error_tells_the_block_that_failed(offset: int | None, informat
     disk = bench(storage).initiator()
     assert disk.send(cdb(0x28, 2, 8)).refused(3, 0x1100)[:7].hex() == information
     assert disk.send(cdb(0x2A, 2, 8), bytes(8 * BLOCK)).refused(3, 0x0C00)[:7].hex() == information
+
+
+def wrote(who: Initiator) -> None:
+    who.send(cdb(0x2A, 0, 1), bytes(BLOCK)).good()
+    who.path.counters.write_bytes += BLOCK  # which the transport counts
+
+
+@pytest.mark.parametrize("told_by", [cdb(0x35, 0, 0), cdb(0x2A, 0, 1, 0x08)])
+def test_a_failed_flush_is_told_once_to_all_that_have_written_since_their_last(told_by: bytes) -> None:
+    """Linux tells of it once, to whoever flushes first."""
+    storage = FailingStorage()
+    world = bench(storage, emulate_fua_write=1, emulate_dpo=1)
+    a, b, flushed, idle = (world.initiator(name) for name in "abcd")
+    for who in (a, b, flushed):
+        wrote(who)
+    synchronize = cdb(0x35, 0, 0)
+    flushed.send(synchronize).good()
+    storage.on_flush = errno.EIO
+    a.send(told_by, bytes(BLOCK)).refused(3, 0x0C00)
+    storage.on_flush = 0
+    wrote(b)
+    b.send(synchronize).refused(3, 0x0C00)
+    for who in (a, b, flushed, idle):
+        who.send(synchronize).good()
 
 
 def test_pre_fetch_of_more_than_is_fetched_is_only_good(

@@ -404,6 +404,28 @@ def test_errors_tell_where_they_were(storage: FileStorage, monkeypatch: pytest.M
         assert caught.value.offset is None
 
 
+def test_a_flush_that_failed_is_told_to_all_whose_data_it_may_have_lost(
+    storage: FileStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells one thread; here another's write lies between its first byte and its flush."""
+    fdatasync = os.fdatasync
+
+    def sync(fd: int) -> None:
+        monkeypatch.setattr(os, "fdatasync", lost)
+        with pytest.raises(FailedAt, match="lost"):
+            storage.flush()
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+
+    def lost(fd: int) -> None:
+        raise OSError(errno.EIO, "lost")
+
+    for step in (storage.flush, lambda: storage.write(0, b"x", sync=True)):
+        monkeypatch.setattr(os, "fdatasync", sync)
+        with pytest.raises(FailedAt, match="meanwhile"):
+            step()
+        step()
+
+
 def test_prefetch_is_only_advice(storage: FileStorage) -> None:
     storage.prefetch(0, MIB)
     assert storage.read(0, 1) == b"\0"
