@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
+from isadmin.userspace.kept import replace
 from isadmin.userspace.model import TargetPortGroup
 
 FABRICS = {"iscsi": "iSCSI"}
@@ -35,17 +35,11 @@ def wanted(group: TargetPortGroup) -> Iterator[tuple[PurePath, str]]:
             )
 
 
-def keep(path: Path, text: str, *, durably: bool) -> None:
-    """Put the text there, unless it is there already. durably: it is on the disk when this returns."""
+def keep(path: Path, text: str) -> None:
+    """Put the text there, unless it is there already. It is on the disk when this returns."""
     try:
         if path.read_text() == text:
             return
     except OSError:
         path.parent.mkdir(parents=True, exist_ok=True)
-    replacement = path.with_name(f".{path.name}.new")
-    with replacement.open("w") as file:
-        file.write(text)
-        file.flush()
-        if durably:
-            os.fsync(file.fileno())
-    replacement.replace(path)
+    replace(path, text)

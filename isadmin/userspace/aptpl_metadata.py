@@ -4,8 +4,9 @@ rtslib looks for them: pr/aptpl_<unit serial number> below the dbroot."""
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
+
+from isadmin.userspace.kept import replace, sync_directory
 
 
 def keep(dbroot: Path, serial: str, text: str) -> None:
@@ -17,16 +18,7 @@ def keep(dbroot: Path, serial: str, text: str) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"aptpl_{serial}"
     if text:
-        replacement = path.with_name(f".{path.name}.new")
-        with replacement.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        replacement.replace(path)
+        replace(path, text)
     else:
         path.unlink(missing_ok=True)
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        sync_directory(directory)

@@ -22,7 +22,16 @@ from isadmin.userspace.iscsi.codes import (
     TaskAttribute,
 )
 from isadmin.userspace.iscsi.errors import DataError, ProtocolError
-from isadmin.userspace.iscsi.pdu import DATA_IN, DATA_OUT, R2T, SCSI_COMMAND, SCSI_RESPONSE, Pdu, Reject
+from isadmin.userspace.iscsi.pdu import (
+    DATA_IN,
+    DATA_OUT,
+    R2T,
+    SCSI_COMMAND,
+    SCSI_RESPONSE,
+    NopIn,
+    Pdu,
+    Reject,
+)
 from isadmin.userspace.iscsi.session import Transfer
 from isadmin.userspace.iscsi.states import taken
 from isadmin.userspace.scsi import dispatch
@@ -33,6 +42,7 @@ from isadmin.userspace.sessions import ActiveSession, count
 from isadmin.userspace.tasks import Task, carried_out_now, carry_out
 
 if TYPE_CHECKING:
+    from isadmin.userspace.budget import Request
     from isadmin.userspace.connection import Connection
 
 log = logging.getLogger("isadmin.userspace")
@@ -51,9 +61,12 @@ class Commands:
         "_next_ttt",
         "active",
         "connection",
+        "credit",
+        "data_came",
         "max_burst",
         "max_xmit",
         "paths",
+        "request",
         "server",
         "session",
         "tasks",
@@ -69,6 +82,12 @@ class Commands:
         """The longest data segment the initiator takes on this connection."""
         self.max_burst = active.session.parameters.max_burst_length
         self.tasks: dict[int, Task] = {}
+        self.credit = 0
+        """Bytes of the server's budget that are held for what the next PDU brings."""
+        self.request: Request | None = None
+        """The connection waits for them."""
+        self.data_came = False
+        """Write data has come since the last tick."""
         self._next_ttt = 1
 
     # PDUs out
@@ -81,12 +100,33 @@ class Commands:
         connection, session = self.connection, self.session
         stat_sn = connection.stat_sn
         connection.stat_sn = stat_sn + 1 & 0xFFFFFFFF
-        return stat_sn, session.exp_cmd_sn, session.advance_window(self.server.pressed)
+        return stat_sn, session.exp_cmd_sn, self._promise()
 
     def _numbers(self) -> tuple[int, int, int]:
         """The same for a PDU that does not advance StatSN."""
+        return self.connection.stat_sn, self.session.exp_cmd_sn, self._promise()
+
+    def _promise(self) -> int:
+        """MaxCmdSN of the next answer: no further commands while there is no room for write data."""
+        pressed = self.server.budget.pressed
+        if pressed:
+            self.server.short_windows.add(self)
+        return self.session.advance_window(pressed)
+
+    def tell_window(self) -> None:
+        """Promise more commands, if no answer is to come that does."""
         session = self.session
-        return self.connection.stat_sn, session.exp_cmd_sn, session.advance_window(self.server.pressed)
+        before = session.max_cmd_sn
+        if session.outstanding or session.advance_window() == before:
+            return
+        self._send(NopIn(0, RESERVED_TAG, RESERVED_TAG, *self._numbers()))
+        self.server.flush_soon(self.connection)
+
+    def give_back(self) -> None:
+        """A PDU holds nothing of the budget any more but what its task has taken over."""
+        if self.credit:
+            self.server.budget.release(self.active.account, self.credit)
+            self.credit = 0
 
     def send_reject(self, reason: RejectReason, header: bytes) -> None:
         self._send(Reject(reason, *self._status_numbers(), data=header))
@@ -126,7 +166,9 @@ class Commands:
         elif attribute == TaskAttribute.HEAD_OF_QUEUE:
             command.head_of_queue = True
         if immediate >= length and final:
-            command.data_out = bytes(data[:length]) if length else None
+            if length:
+                command.data_out = bytes(data[:length])
+                self._hold(task, length)
             self._start(task)
             return
         self.tasks[itt] = task
@@ -139,9 +181,26 @@ class Commands:
         )
         held = transfer.unsolicited_end if transfer.unsolicited_open else immediate
         task.buffer = bytearray(max(held, 0) if transfer.length > held else transfer.length)
+        self._hold(task, len(task.buffer))
         keep = min(immediate, len(task.buffer))
         task.buffer[:keep] = data[:keep]
+        if transfer.unsolicited_open:
+            self._expect(task)
         self._ask(task)
+
+    def _hold(self, task: Task, size: int) -> None:
+        """The task takes over what its PDU holds of the budget, as much as it keeps of the data."""
+        self.data_came = True
+        size = min(size, self.credit)
+        self.credit -= size
+        task.reserved = size
+
+    def _expect(self, task: Task, *, more: bool = True) -> None:
+        """Data is to come for a task, or not any more."""
+        if task.expecting is not more:
+            task.expecting = more
+            task.stalled = 0
+            self.server.budget.expect(self.active.account, 1 if more else -1)
 
     def _no_room(self, command: Command, *, numbered: bool) -> Status:
         """The status that refuses a command because too many are there already (SAM-5 5.3.1), or GOOD. Those
@@ -162,13 +221,16 @@ class Commands:
         if transfer.complete:
             self._collected(task)
             return
-        if task.waiting or transfer.unsolicited_open:
+        if task.request is not None or transfer.unsolicited_open:
             return
         if len(task.buffer) < transfer.length:
-            if not self.server.reserve(transfer.length, partial(self._granted, task, transfer)):
-                task.waiting = True
+            self._expect(task, more=False)
+            size = transfer.length - task.reserved
+            granted = partial(self._granted, task, transfer, size)
+            task.request = self.server.budget.take(self.active.account, size, granted, asked=True)
+            if task.request is not None:
                 return
-            self._enlarge(task, transfer)
+            self._enlarge(task, transfer, size)
         parameters = self.session.parameters
         while (r2t := transfer.next_r2t(self.max_burst, parameters.max_outstanding_r2t)) is not None:
             offset, length = r2t
@@ -176,18 +238,15 @@ class Commands:
             self._send(R2T(task.lun, task.itt, ttt, *self._numbers(), transfer.r2t_sn, offset, length))
             transfer.sent_r2t(ttt, offset, length)
 
-    def _granted(self, task: Task, transfer: Transfer) -> None:
-        task.waiting = False
-        if task.over or self.connection.closed:
-            # It no longer wants what it waited for.
-            self.server.loop.call_soon(self.server.release, transfer.length)
-            return
-        self._enlarge(task, transfer)
+    def _granted(self, task: Task, transfer: Transfer, size: int) -> None:
+        task.request = None
+        self._enlarge(task, transfer, size)
         self._ask(task)
         self.server.flush_soon(self.connection)
 
-    def _enlarge(self, task: Task, transfer: Transfer) -> None:
-        task.reserved = transfer.length
+    def _enlarge(self, task: Task, transfer: Transfer, size: int) -> None:
+        task.reserved += size
+        self._expect(task)
         first = task.buffer
         task.buffer = self.server.take_buffer(transfer.length)
         memoryview(task.buffer)[: len(first)] = first
@@ -218,13 +277,12 @@ class Commands:
     ) -> bool:
         """Take note of a Data-Out PDU. False when it does not fit its sequence: the command has ended."""
         task.stalled = 0
+        self.data_came = True
         try:
             transfer.accept(ttt, offset, length, data_sn, bool(flags & 0x80))
         except DataError as error:
             log.info("command from %s failed: %s", self.connection.peer, error)
-            task.command.check(
-                CheckCondition(SenseKey.ABORTED_COMMAND, Asc.PROTOCOL_SERVICE_CRC_ERROR), descriptor=False
-            )
+            task.command.check(CheckCondition(SenseKey.ABORTED_COMMAND, Asc.PROTOCOL_SERVICE_CRC_ERROR))
             self._finish(task)
             return False
         return True
@@ -273,6 +331,7 @@ class Commands:
         """All data is here; what comes beyond it is dropped."""
         transfer, task.transfer = task.transfer, None
         assert transfer is not None
+        self._expect(task, more=False)
         if not task.command.done:
             task.command.data_out = memoryview(task.buffer)[: transfer.length]
         self._start(task)
@@ -288,15 +347,60 @@ class Commands:
             self.tasks[task.itt] = task
             self.server.loop.call_later(delay, self._start_late, task)
             return
+        session = self.session
+        waits = session.behind or (session.later and not command.head_of_queue)
+        if waits or self._reads_enough(task):
+            self.tasks[task.itt] = task
+            task.held_back = True
+            session.later.append(task)
+            session.look_at_queues()
+            return
+        self._begin(task)
+
+    def _reads_enough(self, task: Task) -> bool:
+        """Whether the task must wait because there is enough that others read for the same connection."""
+        if not task.flags & CommandFlag.READ:
+            return False
+        connection = self.connection
+        there = connection.reading + (connection.out_bytes if connection.blocked else 0)
+        return there > 0 and there + task.expected > limits.READ_AHEAD
+
+    def _begin(self, task: Task) -> None:
+        command = task.command
+        if task.flags & CommandFlag.READ:
+            task.reading = task.expected
+            self.connection.reading += task.reading
         if command.found is None:
             self._perform(task)
             return
         task.ahead.append(command.unit.gate)
         self._pass_gates(task)
 
+    def go_on(self) -> None:
+        """Begin with the commands that are held back, in their order, as far as that goes now."""
+        session = self.session
+        later = session.later
+        while later and not session.behind:
+            task: Task = later[0]
+            full = task.full
+            if full._reads_enough(task):
+                return
+            later.popleft()
+            session.look_at_queues()
+            task.held_back = False
+            full._begin(task)
+            if full.connection.out_bytes >= limits.FLUSH_AT:
+                full.connection.flush()
+            else:
+                self.server.flush_soon(full.connection)
+
     def _pass_gates(self, task: Task) -> None:
         """Through the gates ahead, then on with the command."""
         command = task.command
+        if task.aborted:
+            self.leave_gates(task)
+            self.forget(task)
+            return
         while task.ahead:
             gate = task.ahead.pop()
             task.gates.append(gate)
@@ -323,18 +427,12 @@ class Commands:
         if not task.over:
             self.tasks[task.itt] = task
         task.pooled = True
-        task.reading = task.expected if task.flags & CommandFlag.READ else 0
-        self.connection.reading += task.reading
         self.server.submit(lambda: carry_out(command), lambda: self._performed_in_pool(task))
 
     def _performed_in_pool(self, task: Task) -> None:
         task.pooled = False
-        connection = self.connection
-        connection.reading -= task.reading
         self._performed(task)
-        self.server.flush_soon(connection)
-        if task.reading and connection.paused:
-            self.server.loop.call_soon(connection.go_on)
+        self.server.flush_soon(self.connection)
 
     def _performed(self, task: Task) -> None:
         command = task.command
@@ -342,7 +440,12 @@ class Commands:
             # A further step.
             if command.early:
                 self._answer_early(task)
-            if command.others:
+            if command.awaits is not None and not task.aborted:
+                if not task.over:
+                    self.tasks[task.itt] = task
+                awaits, command.awaits = command.awaits, None
+                awaits(partial(self._waited, task))
+            elif command.others:
                 self._gather(task)
             else:
                 self._perform(task)
@@ -353,12 +456,17 @@ class Commands:
         finally:
             self.leave_gates(task)
 
+    def _waited(self, task: Task) -> None:
+        """What the next step had to wait for is over. The task may be so too; then it has left its gates."""
+        if not task.over:
+            self._perform(task)
+            self.server.flush_soon(self.connection)
+
     def _answer_early(self, task: Task) -> None:
         """The command is answered before it is done; it goes on without its tag."""
         task.command.early = False
         if not task.aborted and not self.connection.closed:
             self._respond(task, task.command.status, b"", task.expected - task.command.data_out_length)
-        task.aborted = True
         self.forget(task)
 
     def _gather(self, task: Task) -> None:
@@ -380,18 +488,30 @@ class Commands:
             self._let_through(gate.leave(task.command) if parked is None else gate.drop(task.command))
 
     def _let_through(self, commands: Iterable[Command]) -> None:
-        for command in commands:
-            task = self.server.parked.pop(command)
-            task.full._pass_gates(task)
-            self.server.flush_soon(task.full.connection)
+        """Each in its turn: one that is over at once lets further ones through, as many as there are."""
+        server = self.server
+        passing = server.passing
+        busy = bool(passing)
+        passing.extend(server.parked.pop(command) for command in commands)
+        if busy:
+            return
+        while passing:
+            # It stays in the queue meanwhile, as the sign that somebody is at work on it.
+            task = passing[0]
+            try:
+                task.full._pass_gates(task)
+            except Exception as error:  # noqa: BLE001
+                task.full.connection.fail(error)
+            passing.popleft()
+            server.flush_soon(task.full.connection)
 
     # Answers
 
     def _finish(self, task: Task) -> None:
-        """Answer a command that is done, unless it was aborted."""
-        aborted = task.aborted
+        """Answer a command that is done, unless it was aborted or has its answer."""
+        answered = task.aborted or task.over
         self.forget(task)
-        if aborted or self.connection.closed:
+        if answered or self.connection.closed:
             return
         command = task.command
         data = command.data_in
@@ -463,40 +583,52 @@ class Commands:
             data_sn += 1
 
     def forget(self, task: Task) -> None:
-        """The task is over: what it held is free again."""
+        """The task is over: what it held is free again. Who is to hear that it was aborted does so."""
+        goes_on = task.aborted or not task.command.done
         task.over = True
         if self.tasks.get(task.itt) is task:
             del self.tasks[task.itt]
+        session = self.session
         if task.numbered:
             task.numbered = False
-            self.session.outstanding -= 1
+            session.outstanding -= 1
+        if task.held_back:
+            task.held_back = False
+            session.later.remove(task)
+            session.look_at_queues()
+        self.connection.reading -= task.reading
+        task.reading = 0
+        if session.later:
+            self.server.loop.call_soon(self.go_on)
+        if task.expecting:
+            self._expect(task, more=False)
+        if task.request is not None:
+            self.server.budget.withdraw(self.active.account, task.request)
+            task.request = None
         if task.reserved:
             size, task.reserved = task.reserved, 0
             buffer, task.buffer = task.buffer, b""
             # What was aborted may still be received into, or worked on.
-            if not task.aborted and isinstance(buffer, bytearray):
+            if not goes_on and isinstance(buffer, bytearray):
                 self.server.return_buffer(buffer)
-            self.server.release(size)
+            self.server.budget.release(self.active.account, size)
+        if task.told and not self.connection.closed:
+            task.told = False
+            self._respond(task, Status.TASK_ABORTED, b"", task.expected)
+            self.server.flush_soon(self.connection)
         if task.on_end:
             waiting, task.on_end = task.on_end, []
             for callback in waiting:
                 callback()
 
-    def abort(self, task: Task) -> bool:
-        """End a task without an answer. Whether it is over: what runs in the pool goes on (see on_end)."""
-        task.aborted = True
-        if task.pooled:
-            if task.command.endures:
-                self.forget(task)
-            return task.over
-        self.leave_gates(task)
+    def abort(self, task: Task) -> None:
+        """End a task that is marked as aborted (see tasks.abort_all), unless a pool thread is at work on it:
+        then it ends with that, or, if it is to go on, its task alone ends now."""
+        if task.over or (task.pooled and not task.command.endures):
+            return
+        if not task.pooled:
+            self.leave_gates(task)
         self.forget(task)
-        return True
-
-    def answer_aborted(self, task: Task, status: int) -> None:
-        """Tell the initiator that somebody else's task management ended its command."""
-        self._respond(task, status, b"", task.expected)
-        self.server.flush_soon(self.connection)
 
 
 def _extended_cdb(ahs: bytes) -> bytes:

@@ -21,9 +21,9 @@ from isadmin.userspace.iscsi.errors import IscsiError, ProtocolError
 from isadmin.userspace.iscsi.login import LoginMachine
 from isadmin.userspace.iscsi.pdu import decode, frame
 from isadmin.userspace.iscsi.states import AFTER, OPEN, Event, State
-from isadmin.userspace.loop import INPUT, Handler
+from isadmin.userspace.loop import HANGUP, INPUT, Handler
 from isadmin.userspace.sending import Sender
-from isadmin.userspace.sessions import ActiveSession
+from isadmin.userspace.sessions import NOPIN_RESPONSE_TIMEOUT, NOPIN_TIMEOUT, ActiveSession
 
 if TYPE_CHECKING:
     from isadmin.userspace.fullfeature import FullFeature
@@ -53,6 +53,7 @@ class Connection(Sender):
         "active",
         "cid",
         "full",
+        "halted",
         "heard",
         "held",
         "listener",
@@ -84,9 +85,11 @@ class Connection(Sender):
         self._heard_octets = 0
         """Of them, those that the last tick knew of."""
         self.reading = 0
-        """Bytes that commands in the thread pool are reading for this connection."""
+        """Bytes that commands which run or wait for their unit are to read for this connection."""
         self.more = False
         """Whole PDUs are held back for this connection's next turn."""
+        self.halted = False
+        """Not read from: there is no room for the data that comes next."""
         self.max_recv = 8192
         """The longest data segment we have declared to take."""
         self.held = b""
@@ -110,12 +113,14 @@ class Connection(Sender):
         self._readable()
 
     def watch(self, events: int) -> None:
-        """Be woken up by INPUT, by OUTPUT, or by nothing (0)."""
+        """Be woken up by INPUT, by OUTPUT, by HANGUP, or by nothing (0)."""
         if events == self._watched or self.closed:
             return
         self._watched = events
         loop = self.server.loop
-        if events:
+        if events == HANGUP:
+            loop.watch(self.sock.fileno(), events, self.ended)
+        elif events:
             loop.watch(self.sock.fileno(), events, self._input_handler if events == INPUT else self._writable)
         else:
             loop.unwatch(self.sock.fileno())
@@ -168,7 +173,7 @@ class Connection(Sender):
             raise BlockingIOError
         view, held = self.server.view, self.held
         start = len(held)
-        received = self.sock.recv_into(view[start : start + limits.RECEIVE])
+        received = self.sock.recv_into(view[start : start + self.server.budget.appetite])
         if not received:
             return 0
         self.rx_octets += received
@@ -228,7 +233,7 @@ class Connection(Sender):
         if self.closing:
             return
         self._turn_input()
-        if self.held or self.blocked or self.reads_enough():
+        if self.held or self.blocked:
             # What came behind it waits as well.
             self.held += bytes(view[:end])
         else:
@@ -246,18 +251,11 @@ class Connection(Sender):
         self.more = False
         self.go_on()
 
-    def reads_enough(self) -> bool:
-        """Whether the thread pool reads as much for this connection as it may: then nothing is received."""
-        if self.reading < limits.READ_AHEAD:
-            return False
-        if not self.blocked:
-            self.watch(0)
-        return True
-
-    def fail(self, error: Exception) -> None:
-        """An exception in one step of protocol is the end of this connection only."""
+    def fail(self, error: Exception, header: bytes = b"") -> None:
+        """An exception in one step of protocol is the end of this connection only. header: of the PDU that
+        was handled."""
         if isinstance(error, ProtocolError):
-            self.reject(error, b"")
+            self.reject(error, header)
         elif isinstance(error, IscsiError):
             self.close(str(error))
         else:
@@ -266,7 +264,7 @@ class Connection(Sender):
 
     def keep(self, view: memoryview, position: int, end: int) -> None:
         """view[position:end] is not handled yet: it waits for its turn, or for the end of a PDU."""
-        waits = end - position < 48 or self.blocked or self.more
+        waits = end - position < 48 or self.blocked or self.more or self.halted
         if waits or not self._set_apart(view, position, end):
             self.held = bytes(view[position:end])
 
@@ -293,9 +291,12 @@ class Connection(Sender):
         self.server.return_buffer(whole)
 
     def one(self, full: FullFeature, view: memoryview, position: int, end: int) -> int:
-        """Hand one PDU of any kind on; the position after it, or -1 while it is not whole."""
+        """Hand one PDU of any kind on; the position after it, or -1 while it is not whole, or there is no
+        room for what it brings."""
         header = bytes(view[position : position + 48])
         try:
+            if not full.has_room(header):
+                return -1
             found = frame(
                 view,
                 position,
@@ -311,7 +312,20 @@ class Connection(Sender):
         except ProtocolError as error:
             self.reject(error, header)
             return end
+        full.give_back()
         return found.end
+
+    def halt(self) -> None:
+        """Nothing is read until there is room for the data of the next PDU."""
+        self.halted = True
+        if not self.blocked:
+            self.watch(HANGUP)
+
+    def resume(self) -> None:
+        """There is room now."""
+        self.halted = False
+        if not self.closed:
+            self.server.loop.call_soon(self.go_on)
 
     def receive_into(self, destination: memoryview, done: Callable[[], None]) -> None:
         """The next bytes of the stream go to `destination`; `done` is called once it is full."""
@@ -354,6 +368,8 @@ class Connection(Sender):
         self.cid = machine.cid
         self.machine = None
         self.full = full = self.server.host.attach(self, machine)
+        if full.session.discovery:
+            _keep_alive(self.sock)
         self._receiver = receiver(self, full)
         next(self._receiver)
         self._turn_input()
@@ -370,24 +386,21 @@ class Connection(Sender):
         if self._arena is not None:
             self.server.return_arena(self._arena)
             self._arena = None
-        if self.closing or self.reads_enough():
+        if self.closing:
             self.watch(0)
-            return
-        self.watch(INPUT)
+        else:
+            self.watch(HANGUP if self.halted else INPUT)
+        if self.full is not None and not self.closing:
+            self.full.go_on()
         self.go_on()
 
     def limit_login(self, seconds: int) -> None:
         """The TPG's login_timeout, in place of limits.LOGIN_TICKS."""
         self.login_ticks += seconds - limits.LOGIN_TICKS
 
-    @property
-    def paused(self) -> bool:
-        """Nothing is read although nothing blocks the way out: reads in the pool had to come first."""
-        return not (self._watched or self.closing or self.closed)
-
     def go_on(self) -> None:
         """Read again, with what was received and not handled first, unless something stands in the way."""
-        if self.blocked or self.more or self.closing or self.closed or self.reading >= limits.READ_AHEAD:
+        if self.blocked or self.more or self.halted or self.closing or self.closed:
             return
         self.watch(INPUT)
         held = self.held
@@ -466,6 +479,8 @@ class Connection(Sender):
                 self.close("no login in time")
             return
         self.full.look_for_stalls()
+        if self.full is not None:
+            self.full.look_for_gap()
         if self.closed:
             return
         if self.heard or self.rx_octets != self._heard_octets:
@@ -474,12 +489,26 @@ class Connection(Sender):
             self._stalled_ticks = 0
             self.full.heard()
             return
-        if self.blocked or self.closing or self.reading >= limits.READ_AHEAD:
+        if self.blocked or self.closing:
             self._stalled_ticks += 1
             if self._stalled_ticks > self.full.stall_limit:
                 self.close("the initiator reads nothing")
             return
+        if self.halted:
+            # It may have said all it had to say, behind what we do not read.
+            return
         self.full.tick()
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Let the kernel find out whether a peer is there that we must not ask ourselves."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, NOPIN_TIMEOUT),
+        (socket.TCP_KEEPINTVL, NOPIN_RESPONSE_TIMEOUT // 3),
+        (socket.TCP_KEEPCNT, 3),
+    ):
+        sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _host(name: SocketName) -> str:

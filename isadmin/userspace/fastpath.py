@@ -64,7 +64,8 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
     digests = connection.header_digest or connection.data_digest
     head, tail_digest = 48 + 4 * connection.header_digest, 4 * connection.data_digest
     max_recv = connection.max_recv
-    appetite = limits.RECEIVE
+    budget = server.budget
+    appetite = 0
     known = _NO_LUN
     path: LunPath | None = None
     plain: Plain | None = None
@@ -75,14 +76,14 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
         if given is not None:
             view, end = given
             # Of another long PDU, no more than its beginning is wanted here.
-            appetite = limits.RECEIVE if end else limits.RECEIVE_AHEAD
+            appetite = 0 if end else limits.RECEIVE_AHEAD
         else:
             view = server.view
             try:
                 if connection.held:
                     end = connection.receive_behind()
                 else:
-                    end = recv_into(view, appetite)
+                    end = recv_into(view, appetite or budget.appetite)
                     connection.rx_octets += end
             except BlockingIOError:
                 continue
@@ -92,12 +93,12 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
             if not end:
                 connection.ended()
                 continue
-            appetite = limits.RECEIVE
+            appetite = 0
         server.served = connection
-        position = sent = commands = read_bytes = write_bytes = 0
+        position = sent = commands = read_bytes = write_bytes = long_ways = 0
         latest = end - head
         exp_cmd_sn, stat_sn = session.exp_cmd_sn, connection.stat_sn
-        ahead = session.window - 1 - session.outstanding
+        ahead = session.fast_window - 1 - session.outstanding
         arena = server.arena
         start = used = server.arena_used
         # A run of answers that are not queued yet is arena[start:used].
@@ -235,12 +236,19 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                     connection.send(arena[start:used])
                     server.arena_used = used
                 session.exp_cmd_sn, connection.stat_sn = exp_cmd_sn, stat_sn
+                if not long_ways:
+                    # No answer of this wake-up was known to who sent what it has received.
+                    long_ways = 1
+                    session.told = session.max_cmd_sn
                 if first >> 24 == Opcode.DATA_OUT and not digests:
                     following = full.data_out(view, position, end)
                 else:
                     following = connection.one(full, view, position, end)
+                if connection.out_bytes >= limits.FLUSH_AT:
+                    sent += connection.out_bytes
+                    connection.flush()
                 exp_cmd_sn, stat_sn = session.exp_cmd_sn, connection.stat_sn
-                ahead = session.window - 1 - session.outstanding
+                ahead = session.fast_window - 1 - session.outstanding
                 arena = server.arena
                 start = used = server.arena_used
                 known = _NO_LUN
@@ -250,8 +258,12 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
                 if connection.closing:
                     position = end
                     break
-                if connection.receiving or connection.reads_enough():
+                if connection.receiving or connection.blocked:
                     break
+                if sent >= limits.TURN and position <= latest:
+                    if connection.waits_for_turn():
+                        break
+                    sent = 0
             session.exp_cmd_sn, connection.stat_sn = exp_cmd_sn, stat_sn
             if path is not None and commands:
                 if ahead >= 0:
@@ -279,7 +291,7 @@ def receiver(connection: Connection, full: FullFeature) -> Receiver:
             if position < end:
                 connection.keep(view, position, end)
         except Exception as error:  # noqa: BLE001
-            connection.fail(error)
+            connection.fail(error, bytes(view[position : position + 48]))
 
 
 def _damaged(view: memoryview, position: int, head: int, after: int, stop: int) -> bool:

@@ -7,15 +7,18 @@ commands.py, task management in taskmanagement.py; pings, texts and logouts are 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from isadmin.userspace import limits
 from isadmin.userspace.commands import Commands
 from isadmin.userspace.iscsi.codes import (
     IMMEDIATE,
     RESERVED_TAG,
     AsyncEvent,
+    CommandFlag,
     LogoutReason,
     LogoutResponse,
     Opcode,
@@ -37,13 +40,17 @@ from isadmin.userspace.iscsi.pdu import (
     decode,
 )
 from isadmin.userspace.iscsi.pdu import LogoutResponse as LogoutResponsePdu
+from isadmin.userspace.iscsi.session import serial_before
 from isadmin.userspace.iscsi.states import Event, State, taken
 from isadmin.userspace.iscsi.text import format_pairs, send_targets
+from isadmin.userspace.scsi.nexus import lun_number
 from isadmin.userspace.sessions import ActiveSession
 from isadmin.userspace.taskmanagement import TaskManagement
+from isadmin.userspace.tasks import abort_all
 
 if TYPE_CHECKING:
     from isadmin.userspace.connection import Connection
+    from isadmin.userspace.scsi.unit import LogicalUnit
 
 log = logging.getLogger("isadmin.userspace")
 
@@ -58,6 +65,24 @@ _NUMBERED = frozenset(
     )
 )
 """The requests that carry a CmdSN."""
+
+
+class Early(NamedTuple):
+    """A PDU that came before its turn. credit: see Commands.credit."""
+
+    full: FullFeature
+    header: bytes
+    data: bytes
+    ahs: bytes
+    credit: int
+
+    @property
+    def opcode(self) -> int:
+        return self.header[0] & 0x3F
+
+    @property
+    def itt(self) -> int:
+        return int.from_bytes(self.header[16:20], "big")
 
 
 class FullFeature(Commands):
@@ -90,7 +115,6 @@ class FullFeature(Commands):
     def handle(self, header: bytes, data: memoryview, ahs: bytes = b"") -> None:
         """One whole PDU. ProtocolError when it cannot be made sense of: the caller rejects it and closes."""
         session = self.session
-        session.advance_window(self.server.pressed)
         opcode = header[0] & 0x3F
         if opcode in _NUMBERED and not header[0] & IMMEDIATE:
             (cmd_sn,) = _CMD_SN.unpack_from(header)
@@ -98,7 +122,7 @@ class FullFeature(Commands):
                 log.debug("a command outside its window from %s is ignored", self.connection.peer)
                 return
             if cmd_sn != session.exp_cmd_sn:
-                session.defer(cmd_sn, (self, header, bytes(data), ahs))
+                self._defer(cmd_sn, header, data, ahs)
                 return
             session.exp_cmd_sn = cmd_sn + 1 & 0xFFFFFFFF
             self._dispatch(opcode, header, data, ahs)
@@ -107,16 +131,96 @@ class FullFeature(Commands):
             return
         self._dispatch(opcode, header, data, ahs)
 
+    def has_room(self, header: bytes) -> bool:
+        """Whether there is room for the data that a PDU brings, or that follows it unasked. If not, the
+        connection is halted until there is; the PDU then comes here again. What is of no use to the PDU is to
+        be given back."""
+        if self.credit:
+            return True
+        opcode, flags = header[0] & 0x3F, header[1]
+        if opcode == Opcode.SCSI_COMMAND and flags & CommandFlag.WRITE:
+            size = int.from_bytes(header[5:8], "big")
+            if not flags & CommandFlag.FINAL:
+                expected = int.from_bytes(header[20:24], "big")
+                size = max(size, min(expected, self.session.parameters.first_burst_length))
+        elif opcode in _NUMBERED and _CMD_SN.unpack_from(header)[0] != self.session.exp_cmd_sn:
+            size = int.from_bytes(header[5:8], "big")
+        else:
+            return True
+        # One that is too long is refused.
+        if not 0 < size <= max(self.active.max_recv, self.session.parameters.first_burst_length):
+            return True
+        self.request = self.server.budget.take(self.active.account, size, partial(self._has_room, size))
+        if self.request is not None:
+            self.connection.halt()
+            return False
+        self.credit = size
+        return True
+
+    def _has_room(self, size: int) -> None:
+        self.request = None
+        self.credit = size
+        self.connection.resume()
+
+    def _defer(self, cmd_sn: int, header: bytes, data: memoryview, ahs: bytes) -> None:
+        """Keep a PDU until its turn comes, and what it holds of the budget with it."""
+        session = self.session
+        credit = self.credit
+        if session.defer(cmd_sn, Early(self, header, bytes(data), ahs, credit)):
+            self.credit = 0
+            session.early_bytes += credit
+            if session.early_bytes > limits.EARLY and len(session.connections) == 1:
+                raise ProtocolError("commands that nothing but a missing one can come before")
+
     def _handle_early(self) -> None:
-        for full, header, data, ahs in self.session.ready():
-            if full.connection.closed:
-                continue
-            try:
-                full._dispatch(header[0] & 0x3F, header, memoryview(data), ahs)
-            except ProtocolError as error:
-                full.connection.reject(error, header)
-            if full is not self:
+        session = self.session
+        for early in session.ready():
+            full = early.full
+            session.early_bytes -= early.credit
+            # What it has got for the next PDU stays with that.
+            others, full.credit = full.credit, early.credit
+            if not full.connection.closed:
+                try:
+                    full._dispatch(early.opcode, early.header, memoryview(early.data), early.ahs)
+                except ProtocolError as error:
+                    full.connection.reject(error, early.header)
+            full.give_back()
+            full.credit = others
+            if full is not self and not full.connection.closed:
                 self.server.flush_soon(full.connection)
+
+    def discard(self, pdu: TaskManagementRequest) -> bool:
+        """Whether an ABORT TASK is for a command whose turn has yet to come: one that counts as received from
+        now on (section 11.6.1, b)."""
+        session, cmd_sn = self.session, pdu.ref_cmd_sn
+        if not session.in_window(cmd_sn) or not serial_before(cmd_sn, pdu.cmd_sn):
+            return False
+        early: Early | None = session.early.get(cmd_sn)
+        if early is not None and early.itt != pdu.referenced_tag:
+            return False
+        self._discard([cmd_sn])
+        return True
+
+    def discard_before(self, cmd_sn: int, units: Collection[LogicalUnit]) -> None:
+        """Take all commands to some units that are here, numbered before cmd_sn, and have yet to have their
+        turn, for done."""
+        found = []
+        paths = self.active.nexus.paths
+        for number, early in self.session.early.items():
+            if early is not None and early.opcode == Opcode.SCSI_COMMAND and serial_before(number, cmd_sn):
+                path = paths.get(lun_number(early.header[8:16]))
+                if path is not None and path.unit in units:
+                    found.append(number)
+        self._discard(found)
+
+    def _discard(self, numbers: Iterable[int]) -> None:
+        session = self.session
+        for cmd_sn in numbers:
+            early: Early | None = session.discard(cmd_sn)
+            if early is not None:
+                session.early_bytes -= early.credit
+                self.server.budget.release(self.active.account, early.credit)
+        self._handle_early()
 
     def _dispatch(self, opcode: int, header: bytes, data: memoryview, ahs: bytes) -> None:
         if opcode not in taken(self.connection.state, discovery=self.session.discovery):
@@ -140,6 +244,17 @@ class FullFeature(Commands):
         self.connection.enter(Event.LOGOUT_ASKED)
         self._send(AsyncMessage(AsyncEvent.LOGOUT_REQUEST, *self._status_numbers(), parameter3=seconds))
         self.connection.flush()
+
+    def tell_drop(self) -> None:
+        """Say that all connections of the session are about to end (asynchronous event 3), unless the
+        initiator would not hear of it."""
+        connection = self.connection
+        if connection.closing or connection.blocked:
+            return
+        numbers = self._status_numbers()
+        wait = self.session.parameters.default_time2wait
+        self._send(AsyncMessage(AsyncEvent.SESSION_DROP, *numbers, parameter2=wait, parameter3=0))
+        connection.flush()
 
     def _nop_out(self, pdu: NopOut) -> None:
         if pdu.ttt != RESERVED_TAG:
@@ -198,6 +313,8 @@ class FullFeature(Commands):
         closing = True
         if pdu.reason == LogoutReason.CLOSE_SESSION:
             others = [c for c in session.connections.values() if c is not self.connection]
+        elif session.discovery:
+            raise ProtocolError("a discovery session ends as a whole")
         elif pdu.reason == LogoutReason.CLOSE_CONNECTION:
             named = session.connections.get(pdu.cid)
             if named is None:
@@ -211,7 +328,7 @@ class FullFeature(Commands):
             return
         for other in others:
             other.close("logged out", quiet=True)
-        if closing:
+        if closing and list(session.connections.values()) == [self.connection]:
             self.active.logged_out = True
         answer = LogoutResponsePdu(
             pdu.itt,
@@ -231,18 +348,38 @@ class FullFeature(Commands):
     # Time
 
     def look_for_stalls(self) -> None:
-        """A tick has passed. Write data that is asked for and does not come holds memory others wait for."""
+        """A tick has passed. Write data that is asked for or announced, and does not come, holds memory that
+        others wait for."""
+        if self.data_came or self.connection.halted:
+            # It may be behind other data, or behind what there is no room for.
+            self.data_came = False
+            return
         limit = self.active.dataout_timeout
         for task in self.tasks.values():
-            if task.reserved and not task.gates:
+            if task.expecting:
                 task.stalled += 1
                 if task.stalled > limit:
                     self.active.timeouts += 1
                     self.connection.close("the write data it was asked for does not come")
                     return
 
+    def look_for_gap(self) -> None:
+        """A tick has passed. A command that others wait for may have been lost with a connection: at
+        ErrorRecoveryLevel 0 nothing brings it again, and the session is to be recovered (section 7.1.4.4)."""
+        session = self.session
+        connections = list(session.connections.values())
+        if connections[0] is not self.connection or any(each.blocked or each.halted for each in connections):
+            return
+        if session.gap_ticks() > self.active.dataout_timeout:
+            self.active.timeouts += 1
+            for connection in connections:
+                connection.close("a command that others wait for does not come")
+
     def tick(self) -> None:
-        """A tick in which nothing was heard from the initiator."""
+        """A tick in which nothing was heard from the initiator. One in a discovery session is not pinged
+        (section 4.3): keep_alive looks after that."""
+        if self.session.discovery:
+            return
         if self._nop_ticks >= 0:
             self._nop_ticks += 1
             if self._nop_ticks > self.active.nopin_response_timeout:
@@ -263,8 +400,20 @@ class FullFeature(Commands):
 
     def connection_closed(self) -> None:
         """The connection is gone, and its commands with it (section 4.2.3.1: allegiance)."""
-        for task in list(self.tasks.values()):
-            self.abort(task)
+        if self.request is not None:
+            self.server.budget.withdraw(self.active.account, self.request)
+            self.request = None
+        self.give_back()
+        self.server.short_windows.discard(self)
+        session = self.session
+        for cmd_sn, early in session.early.items():
+            if early is not None and early.full is self:
+                session.early_bytes -= early.credit
+                self.server.budget.release(self.active.account, early.credit)
+                session.early[cmd_sn] = early._replace(data=b"", ahs=b"", credit=0)
+        left = abort_all(self.tasks.values())
+        self.server.adopt(left)
+        self.active.follow(left)
 
 
 _HANDLERS: dict[type[Pdu], Callable[..., None]] = {

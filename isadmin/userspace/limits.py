@@ -3,6 +3,8 @@
 RECEIVE_BUFFER = 1 << 20
 RECEIVE = 512 << 10
 """Bytes of one receive; the rest of the buffer is for what was held back before it."""
+RECEIVE_UNDER_PRESSURE = 64 << 10
+"""The same while there is no room for write data: what comes is kept."""
 MAX_RECV = 256 << 10
 """The longest data segment we take, whatever param/MaxRecvDataSegmentLength says: a whole PDU must fit into
 the receive buffer beside another one's beginning."""
@@ -29,9 +31,13 @@ SHORT_TURNS = 256
 MAX_IOV = 1024
 """Buffers of one sendmsg: IOV_MAX of Linux."""
 WRITE_BUDGET = 128 << 20
-"""Bytes of write data that all commands together may be collecting; the others wait for their R2T."""
+"""Bytes of write data that all commands together may hold (see budget.py)."""
+EARLY = 1 << 20
+"""Bytes of data that may come before their turn in a session of one connection, where nothing else can fill
+the gap before them."""
 READ_AHEAD = 4 << 20
-"""Bytes that the thread pool may be reading for one connection; it is not read from meanwhile."""
+"""Bytes that commands may be reading for one connection, together with what is queued for it while it takes
+no more; further ones are held back, at least one is not."""
 TASK_SET = 4096
 """Commands that run or wait at one unit; further ones are refused with TASK SET FULL or BUSY."""
 TICK = 1.0

@@ -33,6 +33,8 @@ _OURS = "an error of our own in the handler of a %s"
 
 INPUT = select.EPOLLIN
 OUTPUT = select.EPOLLOUT
+HANGUP = select.EPOLLRDHUP
+"""The peer sends nothing more: for who does not read meanwhile."""
 
 _MOST = 64
 """Events of one look: who has waited longest is in the next one, however many others there are."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from isadmin.userspace import limits
+from isadmin.userspace.budget import Budget
 from isadmin.userspace.connection import Connection
 from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.login import Authority, LoginMachine
@@ -18,10 +20,12 @@ from isadmin.userspace.loop import EventLoop
 from isadmin.userspace.sending import Sender
 
 if TYPE_CHECKING:
+    from isadmin.userspace.commands import Commands
     from isadmin.userspace.fullfeature import FullFeature
     from isadmin.userspace.portals import Listener, SocketName
     from isadmin.userspace.scsi.command import Command
     from isadmin.userspace.scsi.gate import Gate
+    from isadmin.userspace.scsi.unit import LogicalUnit
     from isadmin.userspace.tasks import Task
 
 
@@ -66,11 +70,16 @@ class Server:
         self._pool: ThreadPoolExecutor | None = None
         self._finished: deque[Callable[[], None]] = deque()
         self._waking = False
-        self.budget = limits.WRITE_BUDGET
-        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self.budget = Budget(limits.WRITE_BUDGET, loop.call_soon, self._relieved)
+        self.short_windows: set[Commands] = set()
+        """Connections that were promised fewer commands than usual."""
         self._ticker: asyncio.TimerHandle | None = None
+        self.orphans: dict[Task, None] = {}
+        """Commands of connections that are gone, which a pool thread is still at work on."""
         self.parked: dict[Command, Task] = {}
         """Tasks that wait at their unit's gate."""
+        self.passing: deque[Task] = deque()
+        """Those that are let through just now."""
         self._dirty: set[Connection] = set()
         self._idle_calls: list[tuple[Gate, Callable[[], None]]] = []
 
@@ -122,29 +131,28 @@ class Server:
         if len(self._arenas) < 4:
             self._arenas.append(arena)
 
-    # The budget for write data: commands get their buffer, and with it their first R2T, in order of arrival.
+    def _relieved(self) -> None:
+        """There is room for write data again: who has nothing under way will hear of it in no answer."""
+        short, self.short_windows = self.short_windows, set()
+        for full in short:
+            full.tell_window()
 
-    def reserve(self, size: int, granted: Callable[[], None]) -> bool:
-        """True when `size` bytes may be collected now; else `granted` is called once they may (they are then
-        reserved). A command larger than the whole budget gets its turn when nothing else is collecting."""
-        if not self._waiting and (self.budget >= size or self.budget == limits.WRITE_BUDGET):
-            self.budget -= size
-            return True
-        self._waiting.append((size, granted))
-        return False
+    def tasks_at(self, unit: LogicalUnit) -> Iterator[Task]:
+        """All commands to a unit that wait or are worked on, whoever has sent them."""
+        for connection in self.connections:
+            if connection.full is not None:
+                for task in connection.full.tasks.values():
+                    if task.command.found is not None and task.command.unit is unit:
+                        yield task
+        for task in self.orphans:
+            if task.command.unit is unit:
+                yield task
 
-    def release(self, size: int) -> None:
-        self.budget += size
-        waiting = self._waiting
-        while waiting and (self.budget >= waiting[0][0] or self.budget == limits.WRITE_BUDGET):
-            size, granted = waiting.popleft()
-            self.budget -= size
-            granted()
-
-    @property
-    def pressed(self) -> bool:
-        """Whether commands wait for the budget: sessions then promise no more commands (MaxCmdSN)."""
-        return bool(self._waiting)
+    def adopt(self, tasks: Iterable[Task]) -> None:
+        """Their connection is gone, and they are not over yet."""
+        for task in tasks:
+            self.orphans[task] = None
+            task.on_end.append(partial(self.orphans.pop, task))
 
     # The thread pool: `work` runs in a thread, `finished` then on the loop's thread.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
+from isadmin.userspace.budget import Account
 from isadmin.userspace.engine import ConnectionFacts, SessionFacts, SessionFailure
 from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.errors import DigestError, LoginError, ProtocolError
@@ -13,9 +14,7 @@ from isadmin.userspace.iscsi.login import Identity, LoginMachine
 from isadmin.userspace.iscsi.session import Session
 from isadmin.userspace.model import NodeAcl, Tpg
 from isadmin.userspace.scsi.nexus import LunPath, Nexus
-
-if TYPE_CHECKING:
-    from isadmin.userspace.tasks import Task
+from isadmin.userspace.tasks import Task, when_over
 
 NOPIN_TIMEOUT = 15
 NOPIN_RESPONSE_TIMEOUT = 30
@@ -35,6 +34,7 @@ class ActiveSession:
     """One session in full-feature phase. acl is None for a dynamic one; tpg is None in discovery."""
 
     __slots__ = (
+        "account",
         "acl",
         "digest_errors",
         "failure",
@@ -54,6 +54,8 @@ class ActiveSession:
         self, session: Session, nexus: Nexus, tpg: Tpg | None, acl: NodeAcl | None, ours: OurSide
     ) -> None:
         self.session = session
+        self.account = Account()
+        """What it holds of the server's budget for write data."""
         self.nexus = nexus
         self.tpg = tpg
         self.acl = acl
@@ -106,6 +108,29 @@ class ActiveSession:
     def dataout_timeout(self) -> int:
         """Seconds after which missing write data ends the connection: LIO's time with all its retries."""
         return self._attrib("dataout_timeout", 3) * (self._attrib("dataout_timeout_retries", 5) + 1)
+
+    def same_nexus(self, other: ActiveSession) -> bool:
+        mine, theirs = self.session, other.session
+        return (mine.initiator, mine.isid) == (theirs.initiator, theirs.isid) and self.tpg is other.tpg
+
+    def follow(self, tasks: Iterable[Task]) -> None:
+        """No command begins before these are over: what the nexus sent over connections that are gone must
+        not be written over what it sends from now on."""
+        session = self.session
+        left = [task for task in tasks if not task.over]
+        if not left:
+            return
+        session.behind += 1
+        session.look_at_queues()
+        when_over(left, self._followed)
+
+    def _followed(self) -> None:
+        session = self.session
+        session.behind -= 1
+        session.look_at_queues()
+        if session.later:
+            first: Task = session.later[0]
+            first.full.go_on()
 
     def tasks(self) -> Iterator[Task]:
         """The commands that wait or are worked on, on all connections."""

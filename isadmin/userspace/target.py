@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from isadmin.userspace import alua_metadata, aptpl_metadata
 from isadmin.userspace.admission import Admission, send_targets
@@ -25,17 +25,19 @@ from isadmin.userspace.iscsi.codes import LoginStatus
 from isadmin.userspace.iscsi.errors import LoginError
 from isadmin.userspace.iscsi.login import Established, Grant, Identity, LoginMachine
 from isadmin.userspace.iscsi.text import TargetRecord
+from isadmin.userspace.kept import Kept
 from isadmin.userspace.loop import EventLoop, running
 from isadmin.userspace.lunmaps import LunMaps
 from isadmin.userspace.model import Device, Lun, MappedLun, NodeAcl, Portal, TargetPortGroup, Tpg
 from isadmin.userspace.model import Target as TargetNode
 from isadmin.userspace.portals import Portals
+from isadmin.userspace.scsi.command import Wait
 from isadmin.userspace.scsi.nexus import LunPath
-from isadmin.userspace.scsi.sense import Status
 from isadmin.userspace.scsi.unit import LogicalUnit
 from isadmin.userspace.server import Server
 from isadmin.userspace.sessions import ActiveSession, Sessions
 from isadmin.userspace.storage import open_storage
+from isadmin.userspace.tasks import abort_all, when_over
 
 log = logging.getLogger("isadmin.userspace")
 
@@ -58,6 +60,7 @@ class Target:
         self._sessions = Sessions()
         self._admission = Admission(self._sessions, clock if clock is not None else _since(time.monotonic()))
         self._maps = LunMaps()
+        self._alua_files: dict[Path, Kept] = {}
 
     # Life
 
@@ -86,28 +89,21 @@ class Target:
 
     def open_unit(self, device: Device) -> LogicalUnit:
         unit = LogicalUnit(device, open_storage(device))
-        unit.save_aptpl = partial(self._keep_aptpl, device)
-        unit.save_alua = self._keep_alua
-        unit.abort_tasks = self._abort_tasks
+        unit.keep_aptpl = Kept(partial(self._keep_aptpl, device)).put
+        unit.keep_alua = self._keep_alua
+        unit.abort_tasks = partial(self._abort_tasks, unit)
         return unit
 
     def _keep_aptpl(self, device: Device, text: str) -> None:
         aptpl_metadata.keep(self.dbroot, device.serial, text)
 
-    def _abort_tasks(self, path: LunPath) -> None:
-        """PREEMPT AND ABORT: end the commands of a nexus at a unit."""
-        for connection in list(self.server.connections):
-            full = connection.full
-            for task in list(full.tasks.values()) if full is not None else ():
-                if full is None or task.command.found is not path:
-                    continue
-                tell = partial(full.answer_aborted, task, Status.TASK_ABORTED)
-                if not path.unit.value("emulate_tas"):
-                    full.abort(task)
-                elif full.abort(task):
-                    tell()
-                else:
-                    task.on_end.append(tell)
+    def _abort_tasks(self, unit: LogicalUnit, wanted: Callable[[LunPath], bool]) -> Wait | None:
+        """PREEMPT AND ABORT: end the commands of some nexuses at a unit."""
+        left = abort_all(
+            [task for task in self.server.tasks_at(unit) if wanted(task.command.path)],
+            lambda task: unit.value("emulate_tas") > 0,
+        )
+        return partial(when_over, left) if left else None
 
     def close_unit(self, device: Device) -> None:
         unit = device.unit
@@ -135,17 +131,21 @@ class Target:
         unit = group.device.unit
         if isinstance(unit, LogicalUnit):
             unit.alua_changed(group)
-        self._keep_alua(group, durably=False)
+        if any(alua_metadata.wanted(group)):
+            self.server.submit(self._keep_alua([group]), lambda: None)
 
-    def _keep_alua(self, group: TargetPortGroup, *, durably: bool = True) -> None:
-        """Keep the states of a group and of its LUNs where LIO does, for those that are to be kept
-        (alua_write_metadata, alua_tg_pt_write_md) once they have been changed. As in LIO nothing but tools
-        reads them back, and a failure does not undo the change."""
-        for path, text in alua_metadata.wanted(group):
-            try:
-                alua_metadata.keep(self.dbroot / "alua" / path, text, durably=durably)
-            except OSError as error:
-                log.warning("ALUA metadata %s is not kept: %s", path, error.strerror)
+    def _keep_alua(self, groups: Sequence[TargetPortGroup]) -> Callable[[], None]:
+        """Keep the states of groups and of their LUNs where LIO does, for those that are to be kept
+        (alua_write_metadata, alua_tg_pt_write_md) once they have been changed; what is returned does the
+        writing. As in LIO nothing but tools reads them back, and a failure does not undo the change."""
+        texts = [found for group in groups for found in alua_metadata.wanted(group)]
+        return partial(_settle_alua, [(path, self._alua_file(path).put(text)) for path, text in texts])
+
+    def _alua_file(self, name: PurePath) -> Kept:
+        path = self.dbroot / "alua" / name
+        if path not in self._alua_files:
+            self._alua_files[path] = Kept(partial(alua_metadata.keep, path))
+        return self._alua_files[path]
 
     # Portals
 
@@ -158,8 +158,11 @@ class Target:
 
     # Groups, LUNs, ACLs
 
-    def _end(self, active: ActiveSession, reason: str) -> None:
+    def _end(self, active: ActiveSession, reason: str, *, told: bool = True) -> None:
+        """End a session. told: its initiator, which has not asked for that, hears of it first."""
         for connection in list(active.session.connections.values()):
+            if told and connection.full is not None:
+                connection.full.tell_drop()
             connection.close(reason)
 
     def tpg_changed(self, tpg: Tpg) -> None:
@@ -181,6 +184,9 @@ class Target:
         self._admission.forget_target(target)
 
     def lun_changed(self, lun: Lun) -> None:
+        unit = lun.device.unit if lun.device is not None else None
+        if isinstance(unit, LogicalUnit):
+            unit.linked(lun)
         for active in self._sessions.of(lun.tpg):
             self._maps.apply(active)
         if lun.device is None:
@@ -266,8 +272,11 @@ class Target:
                 if old is not None:
                     # Session reinstatement (section 6.3.5): the initiator has given the old one up.
                     old.logged_out = True
-                    self._end(old, "the initiator logged in anew")
+                    self._end(old, "the initiator logged in anew", told=False)
                 active = sessions.begin(machine, tpg, acl)
+                if old is not None:
+                    active.nexus.lost = True
+                active.follow(task for task in self.server.orphans if active.same_nexus(task.full.active))
                 self._maps.apply(active)
                 self._admission.counters(tpg.target).accepts += 1
         connection.active = active
@@ -341,6 +350,14 @@ class PortalAuthority:
 
     def establish(self, machine: LoginMachine) -> Established:
         return self._target.establish(self._connection, machine)
+
+
+def _settle_alua(files: Sequence[tuple[PurePath, Callable[[], None]]]) -> None:
+    for path, settle in files:
+        try:
+            settle()
+        except OSError as error:
+            log.warning("ALUA metadata %s is not kept: %s", path, error.strerror)
 
 
 def _since(start: float) -> Callable[[], float]:

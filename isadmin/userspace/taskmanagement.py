@@ -3,19 +3,17 @@ it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from isadmin.userspace.iscsi.codes import TaskFunction, TaskResponse
 from isadmin.userspace.iscsi.pdu import TaskManagementRequest, TaskManagementResponse
 from isadmin.userspace.scsi.nexus import LunPath, lun_number
-from isadmin.userspace.scsi.sense import Status
+from isadmin.userspace.tasks import Task, abort_all
 
 if TYPE_CHECKING:
     from isadmin.userspace.fullfeature import FullFeature
     from isadmin.userspace.scsi.unit import LogicalUnit
-    from isadmin.userspace.tasks import Task
 
 
 class TaskManagement:
@@ -33,7 +31,7 @@ class TaskManagement:
     def run(self) -> None:
         function = self._request.function
         handler = _FUNCTIONS.get(function)
-        if self._full.session.discovery or handler is None:
+        if handler is None:
             self._response = TaskResponse.NOT_SUPPORTED
         else:
             self._response = handler(self)
@@ -56,33 +54,29 @@ class TaskManagement:
                 if other is not None and other.session.target == full.session.target:
                     connection.close("target cold reset")
 
-    def _end(self, tasks: Iterable[Task], *, tell: LunPath | None = None) -> None:
-        """Abort tasks. tell: the path on whose behalf others' commands end: they hear of it (TASK ABORTED)
-        when the unit's emulate_tas says so (SPC-4 7.5.10, TAS)."""
-        for task in list(tasks):
-            task.aborted = True
-            foreign = tell is not None and task.full.session is not self._full.session
-            unit = tell.unit if tell is not None else None
-            answer = foreign and unit is not None and unit.value("emulate_tas") > 0
-            if task.full.abort(task):
-                if answer:
-                    task.full.answer_aborted(task, Status.TASK_ABORTED)
-                continue
+    def _end(self, tasks: Iterable[Task]) -> None:
+        """Abort tasks, and wait for those that go on for a while."""
+        for task in abort_all(tasks, self._told):
             self._left += 1
             task.on_end.append(self._one_over)
-            if answer:
-                task.on_end.append(partial(task.full.answer_aborted, task, Status.TASK_ABORTED))
+
+    def _told(self, task: Task) -> bool:
+        """Whether a task's initiator hears that it has ended (TASK ABORTED): one that did not ask for it does
+        when the unit's emulate_tas says so (SPC-4 7.5.10, TAS)."""
+        if self._own(task):
+            return False
+        return task.command.found is not None and task.command.unit.value("emulate_tas") > 0
+
+    def _discard(self, units: Collection[LogicalUnit]) -> None:
+        """What the initiator sent before its request, and what has yet to have its turn, ends as well."""
+        self._full.discard_before(self._request.cmd_sn, units)
+
+    def _own(self, task: Task) -> bool:
+        return task.full.session is self._full.session
 
     def _path(self) -> LunPath | None:
         number = lun_number(self._request.lun.to_bytes(8, "big"))
         return self._full.active.nexus.paths.get(number)
-
-    def _unit_tasks(self, unit: LogicalUnit) -> Iterator[Task]:
-        for connection in self._full.server.connections:
-            if connection.full is not None:
-                for task in connection.full.tasks.values():
-                    if task.command.found is not None and task.command.unit is unit:
-                        yield task
 
     def _abort_task(self) -> TaskResponse:
         for task in self._full.active.tasks():
@@ -91,6 +85,8 @@ class TaskManagement:
                     task.command.unit.counters.aborts_complete += 1
                 self._end([task])
                 return TaskResponse.COMPLETE
+        if self._full.discard(self._request):
+            return TaskResponse.COMPLETE
         path = self._path()
         if path is not None:
             path.unit.counters.aborts_no_task += 1
@@ -100,6 +96,7 @@ class TaskManagement:
         path = self._path()
         if path is None:
             return TaskResponse.LUN_DOES_NOT_EXIST
+        self._discard([path.unit])
         self._end([task for task in self._full.active.tasks() if task.command.found is path])
         return TaskResponse.COMPLETE
 
@@ -107,22 +104,30 @@ class TaskManagement:
         path = self._path()
         if path is None:
             return TaskResponse.LUN_DOES_NOT_EXIST
-        self._end(self._unit_tasks(path.unit), tell=path)
-        path.unit.task_set_cleared(path)
+        self._discard([path.unit])
+        tasks = list(self._full.server.tasks_at(path.unit))
+        ended = {task.command.path for task in tasks if not task.aborted and not self._own(task)}
+        self._end(tasks)
+        if not path.unit.value("emulate_tas"):
+            # Nobody answers the others' commands (SAM-5 5.6): they hear of it with their next one.
+            path.unit.commands_cleared(ended)
         return TaskResponse.COMPLETE
 
     def _logical_unit_reset(self) -> TaskResponse:
         path = self._path()
         if path is None:
             return TaskResponse.LUN_DOES_NOT_EXIST
-        self._end(self._unit_tasks(path.unit), tell=path)
+        self._discard([path.unit])
+        self._end(self._full.server.tasks_at(path.unit))
         path.unit.reset()
         return TaskResponse.COMPLETE
 
     def _target_reset(self) -> TaskResponse:
-        for path in list(self._full.active.nexus.paths.values()):
-            self._end(self._unit_tasks(path.unit), tell=path)
-            path.unit.reset()
+        units = [path.unit for path in self._full.active.nexus.paths.values()]
+        self._discard(units)
+        self._end(task for unit in units for task in self._full.server.tasks_at(unit))
+        for unit in units:
+            unit.reset()
         return TaskResponse.COMPLETE
 
     def _target_cold_reset(self) -> TaskResponse:

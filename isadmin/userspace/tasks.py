@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from isadmin.userspace.iscsi.session import Transfer
@@ -12,6 +12,7 @@ from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.sense import Asc, CheckCondition, SenseKey
 
 if TYPE_CHECKING:
+    from isadmin.userspace.budget import Request
     from isadmin.userspace.commands import Commands
     from isadmin.userspace.scsi.gate import Gate
 
@@ -27,9 +28,11 @@ class Task:
         "buffer",
         "command",
         "expected",
+        "expecting",
         "flags",
         "full",
         "gates",
+        "held_back",
         "itt",
         "lun",
         "numbered",
@@ -37,10 +40,11 @@ class Task:
         "over",
         "pooled",
         "reading",
+        "request",
         "reserved",
         "stalled",
+        "told",
         "transfer",
-        "waiting",
     )
 
     def __init__(
@@ -69,10 +73,14 @@ class Task:
         self.buffer: bytearray | bytes = b""
         self.reserved = 0
         """Bytes of the server's write budget."""
-        self.waiting = False
-        """For the budget."""
+        self.request: Request | None = None
+        """It waits for its share of the budget."""
+        self.expecting = False
+        """It holds a share of the budget, and waits for data from the initiator."""
         self.reading = 0
         """Bytes counted in connection.reading."""
+        self.held_back = False
+        """In session.later."""
         self.stalled = 0
         """Ticks since the last write data that it waits for."""
         self.ahead: list[Gate] = []
@@ -82,9 +90,44 @@ class Task:
         self.pooled = False
         """In a pool thread."""
         self.aborted = False
+        """Task management or the end of its connection has ended it: it goes through no gate any more, and
+        has no other answer than `told`."""
+        self.told = False
+        """Aborted by somebody else: its initiator hears of it (TASK ABORTED) once it is over."""
         self.over = False
+        """Its tag is free. What it has begun may go on."""
         self.on_end: list[Callable[[], None]] = []
         """Who waits for an aborted task to be really over."""
+
+
+def abort_all(tasks: Iterable[Task], told: Callable[[Task], bool] = lambda task: False) -> list[Task]:
+    """End tasks together without their answers. told: whether a task's initiator hears of it. Returns those
+    that are not over yet, because a pool thread is at work on them (see Task.on_end).
+
+    All are marked before the first one leaves its gate, which would let others of them through. Who was
+    aborted before stays told, or not told, as then."""
+    tasks = [task for task in tasks if not task.over]
+    fresh = [task for task in tasks if not task.aborted]
+    for task in fresh:
+        task.aborted = True
+        task.told = told(task)
+    for task in fresh:
+        task.full.abort(task)
+    return [task for task in tasks if not task.over]
+
+
+def when_over(tasks: Sequence[Task], then: Callable[[], None]) -> None:
+    """Call `then` once the last of these, which are not over yet, is."""
+    left = len(tasks)
+
+    def one_over() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            then()
+
+    for task in tasks:
+        task.on_end.append(one_over)
 
 
 _READS = frozenset((0x08, 0x28, 0xA8, 0x88))
@@ -117,5 +160,4 @@ def carry_out(command: Command) -> None:
         dispatch.perform(command)
     except Exception:
         log.exception("command 0x%02x failed", command.cdb[0])
-        condition = CheckCondition(SenseKey.HARDWARE_ERROR, Asc.INTERNAL_TARGET_FAILURE)
-        command.check(condition, descriptor=False)
+        command.check(CheckCondition(SenseKey.HARDWARE_ERROR, Asc.INTERNAL_TARGET_FAILURE))

@@ -28,6 +28,7 @@ import re
 import statistics
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -36,7 +37,7 @@ from isadmin.userspace import limits
 from isadmin.userspace.loop import run
 from tests.bench._loads import Run, beside_a_streamer, light, perf, qemu, together
 from tests.bench._logins import at_once, beside_a_storm, logins, raise_descriptor_limit
-from tests.bench._memory import MIB, never_read, outstanding_writes
+from tests.bench._memory import FIRST, MIB, never_read, outstanding_writes, unasked_writes, watched
 from tests.bench._processor import clients_seconds, stolen_ticks
 from tests.bench._profile import profile
 from tests.bench._targets import DEPTH, Server, interpreter, isadmin, serve, tgt
@@ -160,11 +161,23 @@ def memory(server: Server, sessions: int, seconds: float) -> list[str]:
         f"{done} done in {seconds} s;\n"
         f"  resident memory grows by {growth / MIB:.1f} MiB, x{growth / budget:.2f} of the write budget"
     )
+    end = time.monotonic() + seconds
+    with watched(server) as most:
+        done = unasked_writes(
+            server.port, sessions, lambda done: done > 0 and time.monotonic() > end, lun=server.lun
+        )
+    unasked = most[0]
+    print(
+        f"the same with {FIRST >> 10} KiB of each sent unasked: {done} done in {seconds} s;\n"
+        f"  resident memory grows by {unasked / MIB:.1f} MiB, x{unasked / budget:.2f} of the write budget"
+    )
     unread = never_read(server, seconds)
     print(f"a client that never reads its answers: {unread / MIB:.1f} MiB", flush=True)
     missed = []
     if growth > 2 * budget:
         missed.append("outstanding writes are held back")
+    if unasked > 2 * budget:
+        missed.append("outstanding writes with unasked data are held back")
     if unread > budget / 4:
         missed.append("answers that nobody reads are held back")
     return missed

@@ -141,13 +141,13 @@ CONFIGURATIONS = (
     Configuration("thin", _fileio(*THIN), lanes=2),
     Configuration("full", _fileio(write_back=False), lanes=2),
     Configuration("ramdisk", _ramdisk, lanes=2),
-    Configuration("read-only", _fileio(*THIN), read_only=True),
-    Configuration("small-blocks", _small_blocks),
+    Configuration("read-only", _fileio(*THIN), lanes=2, read_only=True),
+    Configuration("small-blocks", _small_blocks, lanes=2),
     Configuration("chap", _fileio(), lanes=2, chap=True),
     Configuration("slow", _slow, patient=True),
 )
-"""Columns of the table. All have two portals; chap is mutual. read-only has a dash for the tests that begin
-by writing, which is refused."""
+"""Columns of the table. All have two portals; chap is mutual. read-only is thin, but write protected. slow is
+for what needs a slow medium; every other one runs the whole list, but for that."""
 
 
 class Bench:

@@ -1,5 +1,9 @@
 """The table of expected results, expected.tsv: one row a test, one column a configuration (pass, fail, skip;
-`-`: not run there), and why a test fails, or passes nowhere."""
+`-`: not run there), and why it does not pass where it does not.
+
+Reasons stand beside each other with ` | ` between them; one that does not hold for all configurations begins
+with theirs: `full, ramdisk: not thin provisioned.`
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,17 @@ class Row:
 
     def runs_in(self, configuration: str) -> bool:
         return self.expected.get(configuration, NOT_RUN) != NOT_RUN
+
+    def reason(self, configuration: str) -> str:
+        """Why the test does not pass there; empty when the table does not say."""
+        for reason in filter(None, self.why.split(" | ")):
+            where, colon, text = reason.partition(": ")
+            columns = where.split(", ")
+            if not colon or not set(columns) <= self.expected.keys():
+                return reason
+            if configuration in columns:
+                return text
+        return ""
 
 
 def read(path: Path = TABLE) -> list[Row]:

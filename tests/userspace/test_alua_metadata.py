@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 import pytest
 
-from isadmin.userspace import model
+from isadmin.userspace import limits, model
 from tests.userspace.rig import IQN, Rig
 
 SET_STANDBY = bytes.fromhex("00000000" + "02000007")
 SET = bytes.fromhex("a40a00000000000000080000")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the pool is given first is done first: see changed()."""
+    monkeypatch.setattr(limits, "POOL_THREADS", 1)
 
 
 @pytest.fixture
@@ -41,9 +48,17 @@ def test_an_explicit_change_is_kept_before_its_answer(
     assert [path.name for path in kept.parent.iterdir()] == ["gold"]
 
 
+def changed(rig: Rig, group: model.TargetPortGroup) -> None:
+    """Tell of a change, and wait for what the pool has to do for it."""
+    done = threading.Event()
+    rig.call(lambda: rig.target.alua_changed(group))
+    rig.call(lambda: rig.target.server.submit(lambda: None, done.set))
+    assert done.wait(10)
+
+
 def test_an_implicit_change_is_kept(rig: Rig, group: model.TargetPortGroup, tmp_path: Path) -> None:
     group.access_state, group.access_status = 1, 2
-    rig.call(lambda: rig.target.alua_changed(group))
+    changed(rig, group)
     kept = tmp_path / "alua" / f"tpgs_{group.device.serial}" / "gold"
     assert kept.read_text() == "tg_pt_gp_id=7\nalua_access_state=0x01\nalua_access_status=0x02\n"
 
@@ -56,7 +71,7 @@ def test_a_lun_taken_offline_is_kept_and_refuses(
     with rig.login(lun.tpg) as initiator:
         initiator.ready()
         lun.offline, lun.secondary_status = 1, 2
-        rig.call(lambda: rig.target.alua_changed(group))
+        changed(rig, group)
         kept = tmp_path / "alua" / "iSCSI" / f"{IQN}+1" / "lun_0"
         assert kept.read_text() == "alua_tg_pt_offline=1\nalua_tg_pt_status=0x02\n"
         # News of it, then the refusal: on the path of READs too.
@@ -65,10 +80,10 @@ def test_a_lun_taken_offline_is_kept_and_refuses(
 
 
 def test_nothing_is_kept_unasked(rig: Rig, group: model.TargetPortGroup, tmp_path: Path) -> None:
-    rig.call(lambda: rig.target.alua_changed(group))  # never altered
+    changed(rig, group)  # never altered
     group.write_metadata = 0
     group.access_state, group.access_status = 1, 2
-    rig.call(lambda: rig.target.alua_changed(group))
+    changed(rig, group)
     assert not list(tmp_path.iterdir())
 
 

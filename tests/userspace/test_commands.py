@@ -10,6 +10,7 @@ from isadmin.userspace import limits, model
 from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.sense import Status
 from isadmin.userspace.scsi.unit import LogicalUnit
+from isadmin.userspace.storage.ramdisk import RamStorage
 from tests.initiator import Initiator
 from tests.userspace.rig import Rig
 from tests.userspace.scsi.test_copy import parameters, segment, target
@@ -249,3 +250,20 @@ def test_a_session_counts_commands_and_answers(rig: Rig) -> None:
         for tag in tags:
             initiator.finish(tag)
         assert rig.call(counted) == (commands + 3, answers + 3)
+
+
+def test_errors_of_our_own_come_in_the_format_that_was_asked_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Descriptor format with D_SENSE, as any other sense."""
+    device = rig.ramdisk()
+    unit_of(device).descriptor_sense = True
+    with rig.login(rig.serve(device)) as initiator:
+        initiator.ready()
+
+        def broken(storage: object, offset: int, length: int) -> bytes:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(RamStorage, "read", broken)
+        reply = initiator.cmd(bytes.fromhex("2f020000000000000100"), data_out=bytes(512))
+        assert (reply.sense[0] & 0x7F, reply.key, reply.asc) == (0x72, 4, 0x4400)

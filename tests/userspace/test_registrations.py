@@ -169,3 +169,28 @@ def test_what_is_kept_for_a_power_loss_outlives_the_configuration(served: Served
         after = kept.read_text()
         assert after.count("PR_REG_START") == 1
         assert f"initiator_node={I2}" in after
+
+
+def test_what_was_kept_comes_back_at_a_lun_with_another_port_number(served: Served, tmp_path: Path) -> None:
+    """A LUN that is linked again has the device's next relative target port identifier."""
+    lun = f"{TPG}/lun/lun_0"
+    served.acl(I1)
+    served.acl(I2)
+    with login(served, I1) as one:
+        register(one, KEY_1, APTPL)
+        reserve(one, KEY_1, EXCLUSIVE_ACCESS)
+        one.logout()
+    kept = (tmp_path / "pr" / f"aptpl_{SERIAL}").read_text()
+    for name in (I1, I2):
+        served.do("unlink", f"{TPG}/acls/{name}/lun_0/link")
+    served.do("unlink", f"{lun}/link")
+    block = ",".join(line for line in kept.splitlines() if "=" in line)
+    served.write(f"{DEVICE}/pr/res_aptpl_metadata", block)
+    served.do("symlink", DEVICE, f"{lun}/link")
+    for name in (I1, I2):
+        served.do("symlink", lun, f"{TPG}/acls/{name}/lun_0/link")
+    assert "port_rtpi=1" in kept
+    assert "Relative Port Identifier Tag: 2 " in served.read(f"{DEVICE}/pr/res_pr_holder_tg_port")
+    with login(served, I1) as one, login(served, I2) as two:
+        assert one.write(0, bytes(512)).status == 0
+        assert two.read(0, 1).status == RESERVATION_CONFLICT

@@ -40,6 +40,11 @@ def strange_tag(i: Initiator) -> bytes:
     return struct.pack(">BBHIQIIII16x", 0x44, 0x80, 0, 0, 0, 9, 0x77, i.cmd_sn, i.exp_stat_sn)
 
 
+def long_data(i: Initiator) -> bytes:
+    """Write data with an additional header."""
+    return struct.pack(">BBBxIQIIIIIIII", 0x05, 0x80, 0, 0x01000000, 0, 9, NONE, 0, 0, 0, 0, 0, 0)
+
+
 REJECTED: list[tuple[Callable[[Initiator], bytes], RejectReason, bool]] = [
     (snack, RejectReason.SNACK_REJECT, True),
     (same_tag, RejectReason.TASK_IN_PROGRESS, True),
@@ -47,6 +52,7 @@ REJECTED: list[tuple[Callable[[Initiator], bytes], RejectReason, bool]] = [
     (strange_tag, RejectReason.INVALID_PDU_FIELD, False),
     (response, RejectReason.PROTOCOL_ERROR, False),
     (unknown, RejectReason.COMMAND_NOT_SUPPORTED, False),
+    (long_data, RejectReason.PROTOCOL_ERROR, False),
 ]
 """What is sent, the reason, and whether the connection goes on. A data digest error is in test_server.py."""
 NEVER = {

@@ -568,7 +568,7 @@ def test_write_data_that_never_comes(rig: Rig, monkeypatch: pytest.MonkeyPatch) 
         assert initiator.receive().opcode == 0x31
         with pytest.raises(Closed):
             initiator.receive()
-    eventually(lambda: rig.target.server.budget == limits.WRITE_BUDGET)
+    eventually(lambda: rig.target.server.budget.free == limits.WRITE_BUDGET)
 
 
 def test_an_initiator_that_reads_nothing_is_held_back_and_then_dropped(
@@ -599,9 +599,8 @@ def test_an_initiator_that_reads_nothing_is_held_back_and_then_dropped(
 
 def test_writes_wait_for_the_budget_in_turn(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """More write data than may be collected at once: the first R2Ts go out, the others wait, all end well."""
-    monkeypatch.setattr(limits, "WRITE_BUDGET", 256 << 10)
     tpg = rig.serve(rig.ramdisk(SIZE))
-    rig.target.server.budget = 256 << 10
+    rig.target.server.budget.free = 256 << 10
     size = 128 << 10
     initiators = [rig.login(tpg, name=f"iqn.2003-01.org.test:w{n}") for n in range(4)]
     for initiator in initiators:
@@ -628,12 +627,12 @@ def test_writes_wait_for_the_budget_in_turn(rig: Rig, monkeypatch: pytest.Monkey
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        peak = max(peak, (256 << 10) - rig.target.server.budget)
+        peak = max(peak, (256 << 10) - rig.target.server.budget.free)
         time.sleep(0.001)
     for thread in threads:
         thread.join()
     assert 0 < peak <= 256 << 10
-    assert rig.target.server.budget == 256 << 10
+    assert rig.target.server.budget.free == 256 << 10
     for n, m in data:
         assert initiators[0].read(512 * n + 256 * m, 256).data == data[n, m]
     for initiator in initiators:

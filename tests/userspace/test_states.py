@@ -101,18 +101,20 @@ def request(initiator: Initiator, opcode: int, *, immediate: bool) -> bytes:
 
 
 def goes_on(initiator: Initiator) -> bool:
-    """A ping is answered. Answers to what was sent before it are passed by."""
+    """A ping, or a text where that is all that is taken, is answered. Answers to what was sent before it are
+    passed by."""
+    opcode = 0x00 if initiator.target else 0x04
     header = struct.pack(
-        ">BBHIQIIII16x", 0x40, 0x80, 0, 0, 0, 0xAAAA, NONE, initiator.cmd_sn, initiator.exp_stat_sn
+        ">BBHIQIIII16x", 0x40 | opcode, 0x80, 0, 0, 0, 0xAAAA, NONE, initiator.cmd_sn, initiator.exp_stat_sn
     )
     try:
-        initiator.send(header, b"on")
+        initiator.send(header, b"X-on=1\0")
         while (answer := initiator.receive()).itt != 0xAAAA:
             if answer.opcode == REJECT and answer.header[2] != SNACK_REJECTED:
                 return False
     except (Closed, OSError):
         return False
-    return answer.opcode == 0x20
+    return answer.opcode == 0x20 | opcode
 
 
 @pytest.mark.parametrize(("state", "discovery"), STATES)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from isadmin.userspace import model
+from isadmin.userspace import limits, model
 from isadmin.userspace.engine import SessionFailure
 from tests.initiator import Closed, Initiator, LoginFailed
 from tests.userspace.rig import IQN, Rig
@@ -292,6 +295,7 @@ def test_reinstatement_ends_the_old_session(rig: Rig) -> None:
         with pytest.raises(Closed):
             old.nop()
         assert new.nop().opcode == 0x20
+        assert new.cmd(bytes(6)).asc == 0x2907, "I_T NEXUS LOSS (section 6.3.5.1)"
         assert len(rig.call(lambda: rig.target.sessions(tpg))) == 2
 
 
@@ -328,6 +332,98 @@ def test_several_connections_of_one_session(rig: Rig) -> None:
         assert first.nop().opcode == 0x20
 
 
+@pytest.mark.parametrize("first", ["read", "write"])
+@pytest.mark.parametrize("behind", ["read", "write"])
+def test_plain_commands_over_two_connections_keep_their_order(rig: Rig, first: str, behind: str) -> None:
+    """The one that was missing goes on with those that wait for it, on whichever connection they are."""
+    tpg = rig.serve(rig.ramdisk(), param={"MaxConnections": "2"})
+    with two_connections(rig, tpg) as (one, other):
+
+        def send(initiator: Initiator, kind: str, cmd_sn: int) -> int:
+            if kind == "read":
+                return initiator.send_command(READ_ONE, expected_in=512, cmd_sn=cmd_sn)
+            data = bytes([cmd_sn & 0xFF]) * 512
+            return initiator.send_command(WRITE_ONE, data_out=data, immediate_data=data, cmd_sn=cmd_sn)
+
+        number = one.cmd_sn
+        # The first wake-up is slow in any case: of the next, the fast path has to notice what waits.
+        for start in (number, number + 4):
+            late = [send(other, behind, start + 1), send(other, behind, start + 2)]
+            eventually(lambda: len(rig.target.active_sessions()[0].session.early) == 2)
+            early = send(one, first, start)
+            assert one.finish(early).status == 0
+            assert [other.finish(tag).status for tag in late] == [0, 0]
+            assert one.finish(send(one, first, start + 3)).status == 0
+        last = number + 7 if first == "write" else number + 6 if behind == "write" else 0
+        assert one.finish(send(one, "read", number + 8)).data == bytes([last]) * 512
+
+
+def test_a_logout_of_one_connection_is_none_of_the_session(rig: Rig) -> None:
+    tpg = rig.serve(rig.ramdisk(), param={"MaxConnections": "2"})
+
+    def counted() -> tuple[int, int]:
+        counters = rig.target.login_counters(tpg.target)
+        return counters.normal_logouts, counters.abnormal_logouts
+
+    with two_connections(rig, tpg) as (one, other):
+        other.logout(reason=1)
+        with pytest.raises(Closed):
+            other.receive()
+        one.close()
+        eventually(lambda: rig.call(counted) == (0, 1))
+    with two_connections(rig, tpg) as (one, other):
+        other.logout(reason=1)
+        one.cmd_sn = other.cmd_sn
+        one.logout(reason=1)
+        eventually(lambda: rig.call(counted) == (1, 1))
+    with two_connections(rig, tpg) as (one, other):
+        other.logout()
+        eventually(lambda: rig.call(counted) == (2, 1))
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_command_that_is_lost_with_its_connection(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    """Nothing brings it again: after a while the session ends, and is free to be recovered."""
+    monkeypatch.setattr(limits, "TICK", 0.02)
+    tpg = rig.serve(rig.ramdisk(), param={"MaxConnections": "2"}, generate_node_acls=0)
+    acl = rig.acl(tpg, I1, dataout_timeout=3, dataout_timeout_retries=1, nopin_timeout=0)
+    rig.map(acl, tpg.luns[0])
+    with two_connections(rig, tpg, name=I1) as (one, other):
+        number = one.cmd_sn
+        waits = [other.send_command(READ_ONE, expected_in=512, cmd_sn=number + n) for n in (1, 2)]
+        (active,) = rig.target.active_sessions()
+        eventually(lambda: len(active.session.early) == 2)
+        if lost:
+            one.close()
+            with pytest.raises(Closed):
+                other.receive()
+            eventually(lambda: not rig.call(lambda: rig.target.sessions(tpg)))
+            assert active.timeouts == 1
+        else:
+            time.sleep(0.05)
+            one.send_command(bytes(6), cmd_sn=number)
+            assert [other.finish(tag).status for tag in waits] == [0, 0]
+            time.sleep(0.3)
+            other.cmd_sn = number + 3
+            assert other.nop(b"x").data == b"x"
+
+
+READ_ONE = bytes.fromhex("28000000000000000100")
+WRITE_ONE = bytes.fromhex("2a000000000000000100")
+
+
+@contextmanager
+def two_connections(rig: Rig, tpg: model.Tpg, **options: str) -> Iterator[tuple[Initiator, Initiator]]:
+    """Two connections of one session. Both count CmdSN for themselves."""
+    keys = dict.fromkeys(SESSION_KEYS, "")
+    with rig.login(tpg, keys={"MaxConnections": "2"}, **options) as one:
+        one.ready()
+        with rig.login(tpg, cid=1, cmd_sn=one.cmd_sn, tsih=one.tsih, keys=keys, **options) as other:
+            yield one, other
+
+
 SESSION_KEYS = [
     "InitialR2T",
     "ImmediateData",
@@ -362,13 +458,22 @@ def test_a_session_that_is_not_there(rig: Rig) -> None:
 # Changes while running
 
 
+def dropped(initiator: Initiator) -> bool:
+    """Whether the session ends, and the initiator hears of it first: asynchronous event 3."""
+    message = initiator.receive()
+    assert (message.opcode, message.header[36]) == (0x32, 3)
+    assert message.word(40) == 2 << 16, "Time2Wait and Time2Retain"
+    with pytest.raises(Closed):
+        initiator.nop()
+    return True
+
+
 def test_disabling_a_group_ends_its_sessions(rig: Rig) -> None:
     tpg = rig.serve(rig.ramdisk())
     with rig.login(tpg) as initiator:
         tpg.enabled = False
         rig.call(lambda: rig.target.tpg_changed(tpg))
-        with pytest.raises(Closed):
-            initiator.nop()
+        assert dropped(initiator)
     assert not rig.call(lambda: rig.target.sessions(tpg))
 
 
@@ -378,8 +483,7 @@ def test_removing_an_acl_ends_its_sessions_only(rig: Rig) -> None:
     with rig.login(tpg, name=I1) as gone, rig.login(tpg, name=I2) as stays:
         del tpg.acls[I1]
         rig.call(lambda: rig.target.acl_removed(acl))
-        with pytest.raises(Closed):
-            gone.nop()
+        assert dropped(gone)
         assert stays.nop().opcode == 0x20
     refused(0x0202, lambda: rig.login(tpg, name=I1))
 
@@ -392,8 +496,7 @@ def test_another_queue_depth_ends_the_acls_sessions(rig: Rig) -> None:
         assert initiator.nop().opcode == 0x20
         acl.cmdsn_depth = 8
         rig.call(lambda: rig.target.acl_changed(acl))
-        with pytest.raises(Closed):
-            initiator.nop()
+        assert dropped(initiator)
 
 
 def test_mapping_and_unmapping_while_logged_in(rig: Rig) -> None:
@@ -533,6 +636,30 @@ def test_send_targets(rig: Rig) -> None:
     assert discover(rig, tpg) == found
     assert discover(rig, tpg, other.target.name) == {other.target.name: found[other.target.name]}
     assert discover(rig, tpg, "iqn.2003-01.org.test:none") == {}
+
+
+def test_a_discovery_session_is_not_pinged(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its initiator need not know what that is (section 4.3); the kernel finds out whether it is there."""
+    monkeypatch.setattr(limits, "TICK", 0.005)
+    tpg = rig.serve(rig.ramdisk())
+    with rig.login(tpg, target="", timeout=0.5) as initiator:
+        (connection,) = rig.target.server.connections
+        assert connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        with pytest.raises(TimeoutError):
+            initiator.receive()
+        assert list(initiator.send_targets("All")) == [IQN]
+
+
+def test_a_discovery_session_ends_as_a_whole(rig: Rig) -> None:
+    tpg = rig.serve(rig.ramdisk())
+    with rig.login(tpg, target="") as initiator:
+        assert initiator.logout().header[2] == 0
+    with rig.login(tpg, target="") as initiator:
+        initiator.send(struct.pack(">BBHI8xIHHII16x", 0x46, 0x81, 0, 0, 9, 0, 0, initiator.cmd_sn, 0))
+        assert (reject := initiator.receive()).opcode == 0x3F
+        assert reject.header[2] == 0x04, "protocol error"
+        with pytest.raises(Closed):
+            initiator.receive()
 
 
 def test_send_targets_in_a_normal_session(rig: Rig) -> None:

@@ -8,6 +8,7 @@ here.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,19 +33,26 @@ class Session:
     """
 
     __slots__ = (
+        "_gap",
+        "_gap_ticks",
         "alias",
+        "behind",
         "connections",
         "discovery",
         "dynamic",
         "early",
+        "early_bytes",
         "exp_cmd_sn",
+        "fast_window",
         "initiator",
         "isid",
+        "later",
         "max_cmd_sn",
         "outstanding",
         "parameters",
         "sid",
         "target",
+        "told",
         "tpgt",
         "tsih",
         "window",
@@ -78,11 +86,35 @@ class Session:
         self.exp_cmd_sn = cmd_sn
         self.window = window
         self.max_cmd_sn = cmd_sn + window - 1 & _MASK
+        self.told = self.max_cmd_sn
+        """MaxCmdSN as the initiator could know it when it sent what is handled now: answers that are made
+        meanwhile have told it nothing yet."""
         self.parameters = parameters
         self.connections: dict[int, Any] = {}
         self.outstanding = 0
         self.early: dict[int, Any] = {}
-        """PDUs that came before their turn, by CmdSN; at most `window` of them."""
+        """PDUs that came before their turn, by CmdSN; at most `window` of them. None: one that counts as
+        received, and is not wanted."""
+        self._gap = cmd_sn
+        self._gap_ticks = 0
+        self.early_bytes = 0
+        """Of the budget for write data, what they hold."""
+        self.later: deque[Any] = deque()
+        """Commands whose turn has come and which are held back nevertheless, and all behind them."""
+        self.behind = 0
+        """Batches of commands of connections that are gone, which must be over before any other begins."""
+        self.fast_window = window
+        """`window` as fastpath.py's loop goes by it: 0 while anything waits in `early` or `later`, or would
+        (`behind`), so that nothing overtakes that, and what it waits for takes the long way, which goes on
+        with it."""
+
+    def look_at_queues(self) -> None:
+        """Something has come into `early` or `later`, or is gone from there; or `behind` has changed."""
+        self.fast_window = 0 if self.early or self.later or self.behind else self.window
+
+    def tell(self) -> None:
+        """What the initiator sends from now on it sends knowing of max_cmd_sn."""
+        self.told = self.max_cmd_sn
 
     def advance_window(self, held_back: bool = False) -> int:
         """MaxCmdSN of the next answer. It never goes back (section 4.2.2.1); held_back: promise no more than
@@ -95,21 +127,44 @@ class Session:
 
     def in_window(self, cmd_sn: int) -> bool:
         """Whether a command with this number may come now: others are ignored (section 4.2.2.1)."""
-        return not serial_before(cmd_sn, self.exp_cmd_sn) and not serial_before(self.max_cmd_sn, cmd_sn)
+        return not serial_before(cmd_sn, self.exp_cmd_sn) and not serial_before(self.told, cmd_sn)
 
-    def defer(self, cmd_sn: int, pdu: Any) -> None:
-        """Keep a PDU that came before its turn, over another connection."""
-        if len(self.early) < max(self.window, 1):
-            self.early.setdefault(cmd_sn, pdu)
+    def defer(self, cmd_sn: int, pdu: Any) -> bool:
+        """Keep a PDU that came before its turn, over another connection. False: one of its number is there
+        already."""
+        if cmd_sn in self.early or len(self.early) >= max(self.window, 1):
+            return False
+        self.early[cmd_sn] = pdu
+        self.look_at_queues()
+        return True
+
+    def gap_ticks(self) -> int:
+        """To be called once a tick: ticks for which the command that others wait for has been missing."""
+        if self.early and self.exp_cmd_sn == self._gap:
+            self._gap_ticks += 1
+        else:
+            self._gap = self.exp_cmd_sn
+            self._gap_ticks = 0
+        return self._gap_ticks
+
+    def discard(self, cmd_sn: int) -> Any:
+        """Take the command with this number, which is yet to have its turn, for received, and not for wanted.
+        Its PDU, if that is here."""
+        pdu = self.early.get(cmd_sn)
+        self.early[cmd_sn] = None
+        self.look_at_queues()
+        return pdu
 
     def ready(self) -> Iterator[Any]:
         """The kept PDUs whose turn has come, each once; ExpCmdSN goes past each."""
         while self.early:
-            pdu = self.early.pop(self.exp_cmd_sn, None)
-            if pdu is None:
+            if self.exp_cmd_sn not in self.early:
                 return
+            pdu = self.early.pop(self.exp_cmd_sn)
             self.exp_cmd_sn = self.exp_cmd_sn + 1 & _MASK
-            yield pdu
+            self.look_at_queues()
+            if pdu is not None:
+                yield pdu
 
 
 class Transfer:

@@ -59,17 +59,19 @@ AFTER: dict[tuple[State, Event], State] = {
 """What an event leads to. A pair that is not here cannot happen: KeyError is an error of our own."""
 
 _LOGIN = frozenset((Opcode.LOGIN_REQUEST,))
-_DISCOVERY = frozenset(
+_DISCOVERY = frozenset((Opcode.TEXT_REQUEST, Opcode.LOGOUT_REQUEST))
+"""All else MUST be rejected in a discovery session (section 4.3), as LIO does."""
+_NORMAL = frozenset(
     (
         Opcode.NOP_OUT,
+        Opcode.SCSI_COMMAND,
         Opcode.TASK_MANAGEMENT_REQUEST,
         Opcode.TEXT_REQUEST,
+        Opcode.DATA_OUT,
         Opcode.LOGOUT_REQUEST,
         Opcode.SNACK_REQUEST,
     )
 )
-"""Task management is answered in a discovery session, by "not supported"."""
-_NORMAL = _DISCOVERY | {Opcode.SCSI_COMMAND, Opcode.DATA_OUT}
 
 TAKEN: dict[tuple[State, bool], frozenset[Opcode]] = {
     (State.XPT_UP, False): _LOGIN,

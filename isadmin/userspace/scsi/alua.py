@@ -20,6 +20,8 @@ from isadmin.userspace.scsi.sense import (
 OPTIMIZED, NON_OPTIMIZED, STANDBY, UNAVAILABLE, LBA_DEPENDENT = range(5)
 OFFLINE = 14
 TRANSITIONING = 15
+MAX_PORTS = 255
+"""REPORT TARGET PORT GROUPS counts a group's ports in one byte; it tells of no more."""
 EXPLICIT = 2
 """The bit of access_type that lets SET TARGET PORT GROUPS in."""
 STATUS_EXPLICIT = 1
@@ -82,6 +84,7 @@ def report_target_port_groups(command: Command) -> None:
         group = command.path.lun.port_group
         body = struct.pack(">BBH", 0x10, group.implicit_trans_secs if group is not None else 0, 0)
     for group in _groups(command):
+        members = group.members[:MAX_PORTS]
         body += struct.pack(
             ">BBHBBBB",
             (0x80 if group.preferred else 0) | group.access_state,
@@ -90,9 +93,9 @@ def report_target_port_groups(command: Command) -> None:
             0,
             group.access_status,
             0,
-            len(group.members),
+            len(members),
         )
-        body += b"".join(struct.pack(">HH", 0, lun.relative_target_port) for lun in group.members)
+        body += b"".join(struct.pack(">HH", 0, lun.relative_target_port) for lun in members)
     command.answer(struct.pack(">I", len(body)) + body, int.from_bytes(cdb[6:10], "big"))
 
 
@@ -131,15 +134,9 @@ def _set_work(command: Command) -> None:
             group.access_status = STATUS_EXPLICIT
             command.unit.alua_changed(group, but=command.path)
             changed.append(group)
-    if changed and command.unit.save_alua is not None:
-        command.scratch = changed
+    keep = command.unit.keep_alua
+    if changed and keep is not None:
+        # The answer waits until the new states are kept.
+        settle = keep(changed)
         command.blocking = True
-        command.work = _save
-
-
-def _save(command: Command) -> None:
-    """The answer waits until the new states are kept."""
-    save = command.unit.save_alua
-    if save is not None:
-        for group in command.scratch:
-            save(group)
+        command.work = lambda _: settle()

@@ -12,7 +12,7 @@ import struct
 from isadmin.userspace.scsi.block import compare
 from isadmin.userspace.scsi.command import Command, Handler
 from isadmin.userspace.scsi.inquiry import MAX_ATOMIC_BLOCKS, MAX_COMPARE_AND_WRITE_BLOCKS
-from isadmin.userspace.scsi.medium import FUA, check_range, check_size, sense_of, transfer, whole_blocks
+from isadmin.userspace.scsi.medium import FUA, check_range, check_size, failure, transfer, whole_blocks
 from isadmin.userspace.scsi.sense import invalid_field_in_cdb
 from isadmin.userspace.scsi.unit import LogicalUnit
 
@@ -28,7 +28,7 @@ def compare_and_write(command: Command) -> None:
     if command.blocks > MAX_COMPARE_AND_WRITE_BLOCKS:
         raise invalid_field_in_cdb(13)
     command.data_out_length = 2 * command.blocks * unit.block_size
-    check_size(command)
+    check_size(command, 13)
     if not command.blocks:
         return
     command.blocking = unit.storage.blocking
@@ -56,7 +56,7 @@ def _orwrite_work(command: Command) -> None:
     try:
         old = unit.storage.read(command.lba * unit.block_size, len(data))
     except OSError as error:
-        raise sense_of(error, writing=False, information=command.lba) from error
+        raise failure(command, error, writing=False, lba=command.lba) from error
     merged = int.from_bytes(old, "little") | int.from_bytes(data, "little")
     _store(command, merged.to_bytes(len(data), "little"))
 
@@ -94,4 +94,4 @@ def _store(command: Command, data: bytes | memoryview) -> None:
     try:
         unit.storage.write(command.lba * unit.block_size, data, sync=command.fua)
     except OSError as error:
-        raise sense_of(error, writing=True, information=command.lba) from error
+        raise failure(command, error, writing=True, lba=command.lba) from error

@@ -11,8 +11,8 @@ from isadmin.userspace.scsi.medium import (
     FUA,
     check_range,
     extent,
+    failure,
     flush,
-    sense_of,
     transfer,
     whole_blocks,
 )
@@ -25,6 +25,7 @@ from isadmin.userspace.scsi.sense import (
     invalid_field_in_cdb,
 )
 
+MAX_PREFETCH = 64 << 20
 _CAPACITY_16 = struct.Struct(">QIBBH16x")
 
 
@@ -73,11 +74,11 @@ def _read_work(command: Command) -> None:
     size = command.blocks * unit.block_size
     if command.fua:
         # SBC-3 4.15: what a cache holds newer than the medium goes there first.
-        flush(unit)
+        flush(command)
     try:
         command.data_in = unit.storage.read(command.lba * unit.block_size, size)
     except OSError as error:
-        raise sense_of(error, writing=False, information=command.lba) from error
+        raise failure(command, error, writing=False, lba=command.lba) from error
 
 
 def write_6(command: Command) -> None:
@@ -102,7 +103,7 @@ def _write_work(command: Command) -> None:
     try:
         unit.storage.write(command.lba * unit.block_size, whole_blocks(command), sync=command.fua)
     except OSError as error:
-        raise sense_of(error, writing=True, information=command.lba) from error
+        raise failure(command, error, writing=True, lba=command.lba) from error
 
 
 def write_and_verify(command: Command) -> None:
@@ -145,7 +146,7 @@ def _verify_readable(command: Command) -> None:
             unit.storage.read_into(offset, buffer[:count])
             offset += count
     except OSError as error:
-        raise sense_of(error, writing=False, information=offset // unit.block_size) from error
+        raise failure(command, error, writing=False, lba=offset // unit.block_size) from error
 
 
 def _verify_equal(command: Command) -> None:
@@ -170,7 +171,7 @@ def compare(command: Command, expected: memoryview) -> None:
         try:
             found = unit.storage.read(start + offset, len(part))
         except OSError as error:
-            raise sense_of(error, writing=False, information=command.lba) from error
+            raise failure(command, error, writing=False, lba=(start + offset) // unit.block_size) from error
         if found != part:
             raise CheckCondition(
                 SenseKey.MISCOMPARE,
@@ -196,11 +197,12 @@ def synchronize_cache(command: Command) -> None:
     """SBC-3 5.29. The whole cache is written back, whatever the range; IMMED is answered no sooner."""
     check_range(command.unit, *extent(command.cdb))
     command.blocking = command.unit.storage.blocking
-    command.work = lambda c: flush(c.unit)
+    command.work = flush
 
 
 def pre_fetch(command: Command) -> None:
-    """SBC-3 5.13. CONDITION MET: what was asked for fits the cache. 0 blocks: up to the end of the unit."""
+    """SBC-3 5.13. CONDITION MET: all of it fits the cache; GOOD: not all does. 0 blocks: up to the end of the
+    unit."""
     unit = command.unit
     lba, blocks = extent(command.cdb)
     if lba > unit.blocks - 1 + (not blocks) or lba + blocks > unit.blocks:
@@ -213,9 +215,11 @@ def pre_fetch(command: Command) -> None:
 
 def _pre_fetch_work(command: Command) -> None:
     unit = command.unit
-    size = min(command.blocks * unit.block_size, CHUNK * 64)
+    whole = command.blocks * unit.block_size
+    size = min(whole, MAX_PREFETCH)
     try:
         unit.storage.prefetch(command.lba * unit.block_size, size)
     except OSError as error:
-        raise sense_of(error, writing=False, information=command.lba) from error
-    command.status = Status.CONDITION_MET
+        raise failure(command, error, writing=False, lba=command.lba) from error
+    if size == whole:
+        command.status = Status.CONDITION_MET

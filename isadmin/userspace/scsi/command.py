@@ -31,7 +31,7 @@ class Flags(IntFlag):
     """Answered where the LUN leads nowhere and in spite of unit attentions: INQUIRY, REPORT LUNS, REQUEST
     SENSE."""
     MEDIUM = 2
-    """Needs the medium: refused while the unit is stopped or being sanitized."""
+    """Needs the medium: refused while the unit is stopped, being sanitized, or was not quite."""
     WRITES = 4
     """Changes the medium: refused when write protected; conflicts with every kind of reservation."""
     CHANGES = 8
@@ -52,8 +52,12 @@ class Flags(IntFlag):
     """Has DPO and FUA bits, where the usage data shows them; refused when the unit has no use for them."""
 
 
+Wait: TypeAlias = Callable[[Callable[[], None]], None]
+
+
 class Command:
     __slots__ = (
+        "awaits",
         "blocking",
         "blocks",
         "cdb",
@@ -113,6 +117,9 @@ class Command:
     others: tuple[LogicalUnit, ...]
     """Other units whose media the next step touches: it must take its turn at their gates too."""
     work: Callable[[Command], None] | None
+    awaits: Wait | None
+    """The next step has to wait for something: called with what to call, on the loop's thread, once it need
+    not any more."""
     lba: int
     blocks: int
     """The extent, for the commands that have one."""
@@ -143,10 +150,14 @@ class Command:
         self.head_of_queue = False
         self.others = ()
         self.work = None
+        self.awaits = None
+        self.lba = 0
+        self.blocks = 0
         self.fua = False
 
-    def check(self, condition: CheckCondition, *, descriptor: bool) -> None:
-        """End with CHECK CONDITION."""
+    def check(self, condition: CheckCondition) -> None:
+        """End with CHECK CONDITION, its sense in the format that D_SENSE asks for."""
+        descriptor = self.found is not None and self.unit.descriptor_sense
         self.end(Status.CHECK_CONDITION)
         self.sense = condition.sense(descriptor=descriptor)
 

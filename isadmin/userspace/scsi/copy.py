@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from isadmin.userspace.scsi.alua import refuses
 from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.inquiry import device_identification
-from isadmin.userspace.scsi.medium import CHUNK
+from isadmin.userspace.scsi.medium import CHUNK, sense_of
 from isadmin.userspace.scsi.nexus import LunPath
 from isadmin.userspace.scsi.sense import (
     Asc,
@@ -36,6 +36,8 @@ DC = 0x02
 DISCARD_RESULT = 0x18
 """LIST ID USAGE 11b: nothing is kept for RECEIVE COPY RESULTS."""
 KEPT_RESULTS = 16
+IN_PROGRESS, COMPLETED, FAILED = range(3)
+"""COPY MANAGER STATUS (6.24)."""
 _SEGMENT = struct.Struct(">BBHHHxxHQQ")
 
 
@@ -53,8 +55,8 @@ class Segment:
 class Result:
     """What RECEIVE COPY RESULTS COPY STATUS tells of one list id."""
 
-    failed: bool
-    segments: int
+    status: int = IN_PROGRESS
+    segments: int = 0
 
 
 def extended_copy(command: Command) -> None:
@@ -67,8 +69,8 @@ def extended_copy(command: Command) -> None:
     command.work = _check
 
 
-def _aborted(asc: Asc = Asc.NO_ADDITIONAL_SENSE) -> CheckCondition:
-    return CheckCondition(SenseKey.COPY_ABORTED, asc)
+def _aborted(asc: Asc = Asc.NO_ADDITIONAL_SENSE, *, segment: int | None = None) -> CheckCondition:
+    return CheckCondition(SenseKey.COPY_ABORTED, asc, copy=segment)
 
 
 def _check(command: Command) -> None:
@@ -91,13 +93,11 @@ def _check(command: Command) -> None:
     for segment in segments:
         _reachable(segment.source, writes=False)
         _reachable(segment.destination, writes=True)
-    command.scratch = (data[0], data[1] & DISCARD_RESULT == DISCARD_RESULT, segments)
-    command.blocking = any(
-        s.source.unit.storage.blocking or s.destination.unit.storage.blocking for s in segments
-    )
+    list_id = None if data[1] & DISCARD_RESULT == DISCARD_RESULT else data[0]
+    command.scratch = (list_id, segments)
     touched = {path.unit for segment in segments for path in (segment.source, segment.destination)}
     command.others = tuple(touched - {command.unit})
-    command.work = _copy
+    command.work = _begin
 
 
 def _target(command: Command, descriptor: bytes) -> LunPath:
@@ -165,28 +165,47 @@ def _segment(targets: list[LunPath], data: bytes) -> Segment:
 def _reachable(path: LunPath, *, writes: bool) -> None:
     """The nexus could read (and write) the copy target itself."""
     unit = path.unit
-    if unit.stopped or unit.sanitizing or refuses(path) or not unit.reservations.open_to(path):
+    reservations = unit.reservations
+    free = reservations.open_to(path) if writes else reservations.readable(path)
+    if not unit.open or refuses(path) or not free:
         raise _aborted(Asc.COPY_TARGET_DEVICE_NOT_REACHABLE)
     if writes and path.read_only:
         raise _aborted(Asc.WRITE_PROTECTED)
 
 
+def _begin(command: Command) -> None:
+    """Past all gates: from here on the copy is in progress."""
+    list_id, segments = command.scratch
+    result = Result()
+    if list_id is not None:
+        results = command.path.copy_results
+        if list_id in results and results[list_id].status == IN_PROGRESS:
+            raise illegal(Asc.OPERATION_IN_PROGRESS)
+        results.pop(list_id, None)
+        results[list_id] = result
+        finished = [number for number, old in results.items() if old.status != IN_PROGRESS]
+        for number in finished[: max(0, len(results) - KEPT_RESULTS)]:
+            del results[number]
+    command.scratch = (segments, result)
+    command.blocking = any(
+        s.source.unit.storage.blocking or s.destination.unit.storage.blocking for s in segments
+    )
+    command.work = _copy
+
+
 def _copy(command: Command) -> None:
-    list_id, discard, segments = command.scratch
-    done = 0
-    failure: CheckCondition | None = None
+    segments, result = command.scratch
     try:
         for segment in segments:
-            _copy_segment(segment)
-            done += 1
-    except OSError:
-        failure = _aborted(Asc.COPY_TARGET_DEVICE_NOT_REACHABLE)
-    command.blocking = False
-    command.scratch = (list_id, discard, Result(failure is not None, done), failure)
-    command.work = _finish
+            _copy_segment(segment, result.segments)
+            result.segments += 1
+    except CheckCondition:
+        result.status = FAILED
+        raise
+    result.status = COMPLETED
 
 
-def _copy_segment(segment: Segment) -> None:
+def _copy_segment(segment: Segment, number: int) -> None:
     """In pieces; from the end when a copy within one unit would overwrite what is yet to be read."""
     source, destination = segment.source.unit.storage, segment.destination.unit.storage
     pieces = range(0, segment.length, CHUNK)
@@ -194,28 +213,29 @@ def _copy_segment(segment: Segment) -> None:
         pieces = pieces[::-1]
     for offset in pieces:
         size = min(CHUNK, segment.length - offset)
-        data = source.read(segment.source_offset + offset, size)
-        destination.write(segment.destination_offset + offset, data)
-
-
-def _finish(command: Command) -> None:
-    list_id, discard, result, failure = command.scratch
-    results = command.path.copy_results
-    results.pop(list_id, None)
-    if not discard:
-        results[list_id] = result
-        while len(results) > KEPT_RESULTS:
-            del results[next(iter(results))]
-    if failure is not None:
-        raise failure
+        try:
+            data = source.read(segment.source_offset + offset, size)
+        except OSError as error:
+            raise _aborted(Asc.THIRD_PARTY_DEVICE_FAILURE, segment=number) from error
+        try:
+            destination.write(segment.destination_offset + offset, data)
+        except OSError as error:
+            condition = sense_of(error, writing=True)
+            if condition.asc is Asc.SPACE_ALLOCATION_FAILED:
+                # As a WRITE there would have ended: who writes to thin units waits for that.
+                raise condition from error
+            raise _aborted(Asc.THIRD_PARTY_DEVICE_FAILURE, segment=number) from error
 
 
 def copy_status(command: Command) -> None:
-    """RECEIVE COPY RESULTS, COPY STATUS (6.24): told once."""
-    result = command.path.copy_results.pop(command.cdb[2], None)
+    """RECEIVE COPY RESULTS, COPY STATUS (6.24). Of a copy that has ended it is told once."""
+    results = command.path.copy_results
+    result = results.get(command.cdb[2])
     if result is None:
         raise invalid_field_in_cdb(2)
-    body = struct.pack(">BHBI", 2 if result.failed else 1, result.segments, 0, 0)
+    if result.status != IN_PROGRESS:
+        del results[command.cdb[2]]
+    body = struct.pack(">BHBI", result.status, result.segments, 0, 0)
     command.answer(struct.pack(">I", len(body)) + body, int.from_bytes(command.cdb[10:14], "big"))
 
 

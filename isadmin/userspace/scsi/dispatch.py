@@ -4,15 +4,16 @@ The server calls admit on the event loop's thread. If the command is not `done` 
 `data_out_length` bytes into `data_out`, waits for its turn at `unit.gate`, and calls perform until the
 command is done: in a pool thread each time `blocking` is set, else on the loop's thread.
 
-The checks come in the order of SAM-5 5.3 and SPC-4 5.12: LUN, unit attentions, reservations, then the CDB.
+The checks come in the order of SAM-5 5.3 and SPC-4 5.12: LUN, unit attentions, reservations, then the CDB;
+last write protection, so that what is wrong with a command is said where it may not write too.
 """
 
 from __future__ import annotations
 
-from isadmin.userspace.scsi import alua
+from isadmin.userspace.scsi import alua, referrals, sanitize
 from isadmin.userspace.scsi.command import Command, Flags, Operation
 from isadmin.userspace.scsi.medium import sense_of
-from isadmin.userspace.scsi.nexus import LunPath, Nexus, lun_number
+from isadmin.userspace.scsi.nexus import LunPath, Nexus, lun_number, state_of
 from isadmin.userspace.scsi.opcodes import BY_ACTION, BY_OPCODE, WITH_ACTIONS
 from isadmin.userspace.scsi.sense import (
     Asc,
@@ -44,7 +45,8 @@ def admit(
     try:
         _admit(command, path)
     except CheckCondition as condition:
-        command.check(condition, descriptor=path is not None and path.unit.descriptor_sense)
+        command.data_out_length = 0
+        command.check(condition)
     except ReservationConflict:
         command.end(Status.RESERVATION_CONFLICT)
     else:
@@ -60,11 +62,11 @@ def perform(command: Command) -> None:
         if work is not None:
             work(command)
     except CheckCondition as condition:
-        command.check(condition, descriptor=command.unit.descriptor_sense)
+        command.check(condition)
     except ReservationConflict:
         command.end(Status.RESERVATION_CONFLICT)
     except OSError as error:
-        command.check(sense_of(error, writing=False), descriptor=command.unit.descriptor_sense)
+        command.check(sense_of(error, writing=False))
     command.done = command.work is None
 
 
@@ -94,6 +96,10 @@ def _admit(command: Command, path: LunPath | None) -> None:
     command.operation = operation
     command.exclusive = bool(flags & Flags.EXCLUSIVE)
     operation.handler(command)
+    if path is not None and flags & Flags.WRITES:
+        _check_protection(path)
+    if path is not None and state_of(path.lun) == referrals.LBA_DEPENDENT:
+        referrals.check(command)
 
 
 def _find(cdb: bytes) -> Operation | None:
@@ -119,7 +125,7 @@ def _report_attention(path: LunPath) -> None:
 
 
 def _check_unit(command: Command, path: LunPath, operation: Operation) -> None:
-    """ALUA, reservations, readiness and write protection."""
+    """ALUA, reservations and readiness."""
     unit = path.unit
     flags = operation.flags
     alua.check(command, path, operation)
@@ -127,12 +133,23 @@ def _check_unit(command: Command, path: LunPath, operation: Operation) -> None:
         if unit.value("emulate_ua_intlck_ctrl") == 2:
             path.attend(Asc.PREVIOUS_RESERVATION_CONFLICT_STATUS)
         raise ReservationConflict
-    if unit.sanitizing and not flags & Flags.WHILE_SANITIZING:
-        raise CheckCondition(SenseKey.NOT_READY, Asc.SANITIZE_IN_PROGRESS)
+    condition = sanitize.condition(unit)
+    if condition is not None:
+        allowed = (
+            flags & Flags.WHILE_SANITIZING
+            if unit.sanitizing
+            else not flags & Flags.MEDIUM or operation.opcode == sanitize.OPCODE
+        )
+        if not allowed:
+            raise condition
     if unit.stopped and flags & Flags.MEDIUM:
         raise CheckCondition(SenseKey.NOT_READY, Asc.INITIALIZING_COMMAND_REQUIRED)
-    if flags & Flags.WRITES and path.read_only:
-        asc = Asc.SOFTWARE_WRITE_PROTECTED if unit.software_write_protect else Asc.WRITE_PROTECTED
+
+
+def _check_protection(path: LunPath) -> None:
+    if path.read_only:
+        software = path.unit.software_write_protect
+        asc = Asc.SOFTWARE_WRITE_PROTECTED if software else Asc.WRITE_PROTECTED
         raise CheckCondition(SenseKey.DATA_PROTECT, asc)
 
 

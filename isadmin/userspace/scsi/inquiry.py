@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from isadmin.userspace.scsi import referrals
 from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.nexus import LunPath
 from isadmin.userspace.scsi.sense import invalid_field_in_cdb
@@ -16,6 +17,8 @@ NOT_CONNECTED = 0x7F
 VERSIONS = (0x00A0, 0x0960, 0x0460, 0x04C0)
 """SAM-5, iSCSI, SPC-4, SBC-3 (no version claimed)."""
 PROTOCOL_ISCSI = 0x5
+REFERRALS = 0xB3
+"""A page that units have with an lba_map only."""
 _HEADER = struct.Struct(">BBH")
 _BLOCK_LIMITS = struct.Struct(">BBHIIIIIIIQIIIII")
 
@@ -31,7 +34,7 @@ def inquiry(command: Command) -> None:
         command.answer(bytes((NOT_CONNECTED, 0, 6, 2, 91)).ljust(96, b"\0"), allocation_length)
     elif evpd:
         page = PAGES.get(page_code)
-        if page is None:
+        if page is None or page_code not in supported_pages(path):
             raise invalid_field_in_cdb(2)
         body = page(path)
         command.answer(_HEADER.pack(0, page_code, len(body)) + body, allocation_length)
@@ -67,7 +70,8 @@ def standard_data(path: LunPath) -> bytes:
 
 
 def supported_pages(path: LunPath) -> bytes:
-    return bytes(sorted(PAGES))
+    referred = referrals.lba_map(path.unit) is not None
+    return bytes(page for page in sorted(PAGES) if page != REFERRALS or referred)
 
 
 def serial_number(path: LunPath) -> bytes:
@@ -117,7 +121,9 @@ def extended_inquiry(path: LunPath) -> bytes:
     body = bytearray(60)
     body[1] = 0x07  # HEADSUP, ORDSUP, SIMPSUP
     body[2] = 0x01 if path.unit.volatile else 0  # V_SUP
-    body[4] = 0x01  # LUICLR: unit attentions of the LUN inventory are cleared for the whole nexus
+    body[3] = 0x01  # LUICLR: one unit that tells of a changed LUN inventory tells for all of the nexus
+    if referrals.lba_map(path.unit) is not None:
+        body[4] = 0x10  # R_SUP
     return bytes(body)
 
 
@@ -182,4 +188,5 @@ PAGES: dict[int, Callable[[LunPath], bytes]] = {
     0xB0: block_limits,
     0xB1: device_characteristics,
     0xB2: provisioning,
+    REFERRALS: referrals.page,
 }

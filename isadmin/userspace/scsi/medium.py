@@ -8,6 +8,7 @@ import struct
 from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.sense import Asc, CheckCondition, SenseKey, illegal, invalid_field_in_cdb
 from isadmin.userspace.scsi.unit import LogicalUnit
+from isadmin.userspace.storage.base import FailedAt
 
 FUA = 0x08
 CHUNK = 1 << 20
@@ -57,10 +58,13 @@ def transfer(command: Command) -> None:
     command.blocks = blocks
 
 
-def check_size(command: Command) -> None:
-    """For commands whose Data-Out only makes sense whole: the initiator must have announced just that."""
+def check_size(command: Command, field: int) -> None:
+    """For commands whose Data-Out only makes sense whole: the initiator must have announced just that. field:
+    the CDB byte that says how long it is. Where nothing may be written, that is the matter."""
+    if command.path.read_only:
+        return
     if command.expected is not None and command.expected != command.data_out_length:
-        raise invalid_field_in_cdb(LENGTH_FIELD.get(command.cdb[0] >> 5, 0))
+        raise invalid_field_in_cdb(field)
 
 
 def whole_blocks(command: Command) -> memoryview:
@@ -72,12 +76,31 @@ def whole_blocks(command: Command) -> memoryview:
     return data
 
 
-def flush(unit: LogicalUnit) -> None:
-    """Everything written before is on the medium when this returns."""
+def flush(command: Command) -> None:
+    """Everything written before is on the medium when this returns. If what the nexus has written was lost in
+    a flush of somebody else, it hears of that here."""
+    path, unit = command.path, command.unit
+    written = path.counters.write_bytes
     try:
         unit.storage.flush()
     except OSError as error:
+        unit.flush_failed(path)
         raise sense_of(error, writing=True) from error
+    path.flushed = written
+    if path.lost:
+        path.lost = False
+        raise CheckCondition(SenseKey.MEDIUM_ERROR, Asc.WRITE_ERROR)
+
+
+def failure(command: Command, error: OSError, *, writing: bool, lba: int) -> CheckCondition:
+    """The sense of an error met while reading or writing from `lba` on; the storage may know better where it
+    was."""
+    information: int | None = lba
+    if isinstance(error, FailedAt):
+        information = None if error.offset is None else error.offset // command.unit.block_size
+        if information is None:
+            command.unit.flush_failed(command.path)
+    return sense_of(error, writing=writing, information=information)
 
 
 def sense_of(error: OSError, *, writing: bool, information: int | None = None) -> CheckCondition:

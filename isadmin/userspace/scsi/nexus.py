@@ -57,6 +57,8 @@ class LunPath:
         "configured_read_only",
         "copy_results",
         "counters",
+        "flushed",
+        "lost",
         "lun",
         "nexus",
         "number",
@@ -82,6 +84,10 @@ class LunPath:
         self.lun = lun
         self.configured_read_only = read_only
         self.counters = counters or Counters()
+        self.flushed = 0
+        """How many of the bytes written here are sure to be on the medium."""
+        self.lost = False
+        """Some of the others are not, and the nexus has yet to hear of it."""
         self.attentions: list[Asc] = [attention]
         self.copy_results: dict[int, Result] = {}
         """EXTENDED COPY: list id -> what RECEIVE COPY RESULTS will tell."""
@@ -131,6 +137,8 @@ class LunPath:
             self.attentions.pop(0)
             if not self.attentions:
                 self.refresh()
+            if asc is Asc.REPORTED_LUNS_DATA_CHANGED:
+                self.nexus.forget(asc)
         return asc
 
     def forget(self, asc: Asc) -> None:
@@ -233,6 +241,10 @@ class Nexus:
     def attend(self, asc: Asc) -> None:
         for path in self.paths.values():
             path.attend(asc)
+
+    def forget(self, asc: Asc) -> None:
+        for path in self.paths.values():
+            path.forget(asc)
 
     def _inventory_changed(self) -> None:
         if self.used:

@@ -19,6 +19,7 @@ from isadmin.userspace.scsi import (
     persistent,
     primary,
     provisioning,
+    referrals,
     report,
     reservations,
     sanitize,
@@ -299,6 +300,15 @@ def _provisioning() -> Iterator[Operation]:
         provisioning.get_lba_status,
         READS,
         action=0x12,
+    )
+    yield _row(
+        "REPORT REFERRALS",
+        0x9E,
+        f"1f {LBA64} {LENGTH32} 00 00",
+        referrals.report_referrals,
+        Flags.FREE | ANY_TIME,
+        action=0x13,
+        offered=lambda unit: referrals.lba_map(unit) is not None,
     )
     for action, name, handler in (
         (0x01, "OVERWRITE", sanitize.overwrite),

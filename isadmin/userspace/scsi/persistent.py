@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from isadmin.userspace.model import Lun
 from isadmin.userspace.scsi import transport_id
@@ -18,7 +19,9 @@ from isadmin.userspace.scsi.reservations import (
 )
 from isadmin.userspace.scsi.sense import (
     Asc,
+    CheckCondition,
     ReservationConflict,
+    SenseKey,
     illegal,
     invalid_field_in_cdb,
     invalid_parameter,
@@ -30,6 +33,8 @@ SPEC_I_PT = 0x08
 ALL_TG_PT = 0x04
 APTPL = 0x01
 UNREG = 0x02
+REGISTERS = frozenset((0x00, 0x06, 0x07))
+"""The service actions that make a registration."""
 TYPES = frozenset(int(kind) for kind in Type) - {0}
 _TYPE_MASK = bytes((0xEA, 0x01))
 """Which types are supported (6.15.4): all that SPC-4 knows."""
@@ -107,6 +112,8 @@ class Request:
     """The TYPE field of the CDB."""
     extra: bytes
     """What follows the first 24 bytes."""
+    preempted: set[NexusId] = field(default_factory=set)
+    """Whose commands end with their registrations."""
 
     def registered(self) -> Registrant:
         """My registration, whose key I must have given."""
@@ -139,6 +146,7 @@ def out(step: Callable[[Request], None]) -> Callable[[Command], None]:
             if len(data) > 24 and not flags & SPEC_I_PT:
                 raise list_length_error()
         before = reservations.aptpl_text()
+        snapshot = reservations.snapshot()
         request = Request(
             command,
             reservations,
@@ -155,10 +163,15 @@ def out(step: Callable[[Request], None]) -> Callable[[Command], None]:
         finally:
             unit.refresh_paths()
         text = reservations.aptpl_text()
-        if text != before and unit.save_aptpl is not None:
+        if text != before and unit.keep_aptpl is not None:
+            # The answer waits until the registrations are safe.
+            command.scratch = _Saving(
+                unit.keep_aptpl(text), reservations.changed(snapshot), request.preempted
+            )
             command.blocking = True
             command.work = _save
-            command.scratch = text
+        else:
+            _abort(command, request.preempted)
 
     def handler(command: Command) -> None:
         length = int.from_bytes(command.cdb[5:9], "big")
@@ -170,11 +183,70 @@ def out(step: Callable[[Request], None]) -> Callable[[Command], None]:
     return handler
 
 
+@dataclass(slots=True)
+class _Saving:
+    """A change of what is kept through a power loss, on its way there."""
+
+    settle: Callable[[], None]
+    change: int
+    """Its number (Reservations.changed)."""
+    preempted: set[NexusId]
+    failed: bool = False
+
+
 def _save(command: Command) -> None:
-    """APTPL: the answer waits until the registrations are safe."""
-    save = command.unit.save_aptpl
-    if save is not None:
-        save(command.scratch)
+    """In the pool."""
+    saving: _Saving = command.scratch
+    try:
+        saving.settle()
+    except OSError:
+        saving.failed = True
+    command.blocking = False
+    command.work = _saved
+
+
+def _saved(command: Command) -> None:
+    """What could not be saved has not happened."""
+    saving: _Saving = command.scratch
+    unit, reservations = command.unit, command.unit.reservations
+    if not saving.failed and reservations.stands(saving.change):
+        _abort(command, saving.preempted)
+        return
+    if saving.failed and reservations.undo(saving.change) and unit.keep_aptpl is not None:
+        unit.refresh_paths()
+        # A failure can come after the text got there: try to have the old one back.
+        saving.settle = unit.keep_aptpl(reservations.aptpl_text())
+        command.blocking = True
+        command.work = _save_undone
+        return
+    raise _not_saved(command)
+
+
+def _abort(command: Command, preempted: set[NexusId]) -> None:
+    """Once it is sure that the change stands: end the commands of the preempted, and wait for that."""
+    if preempted:
+        nexus_id, mine = command.unit.reservations.nexus_id, command.path
+        command.awaits = command.unit.abort_tasks(
+            lambda path: path is not mine and nexus_id(path) in preempted
+        )
+        command.work = _aborted if command.awaits is not None else None
+
+
+def _aborted(command: Command) -> None:
+    """They have ended."""
+
+
+def _save_undone(command: Command) -> None:
+    saving: _Saving = command.scratch
+    with suppress(OSError):
+        saving.settle()
+    raise _not_saved(command)
+
+
+def _not_saved(command: Command) -> CheckCondition:
+    if command.cdb[1] & 0x1F in REGISTERS:
+        return illegal(Asc.INSUFFICIENT_REGISTRATION_RESOURCES)
+    return CheckCondition(SenseKey.HARDWARE_ERROR, Asc.INTERNAL_TARGET_FAILURE)
 
 
 def register(request: Request) -> None:
@@ -312,12 +384,9 @@ def preempt(request: Request) -> None:
 
 
 def preempt_and_abort(request: Request) -> None:
-    unit = request.command.unit
-    reservations = request.reservations
-    gone = _preempt(request)
-    for path in unit.paths:
-        if reservations.nexus_id(path) in gone and path is not request.command.path:
-            unit.abort_tasks(path)
+    """5.13.11.2.6. The answer waits for those commands of the preempted that are being worked on: who has it
+    knows that nothing of theirs is written any more."""
+    request.preempted.update(_preempt(request))
 
 
 def _preempt(request: Request) -> set[NexusId]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isadmin.userspace.scsi import sanitize
 from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.medium import flush
 from isadmin.userspace.scsi.nexus import lun_field
@@ -23,18 +24,19 @@ def request_sense(command: Command) -> None:
     cdb = command.cdb
     descriptor = bool(cdb[1] & 1)
     path = command.found
-    key, asc = SenseKey.NO_SENSE, Asc.NO_ADDITIONAL_SENSE
+    key, asc, specific = SenseKey.NO_SENSE, Asc.NO_ADDITIONAL_SENSE, b""
     if path is None:
         key, asc = SenseKey.ILLEGAL_REQUEST, Asc.LOGICAL_UNIT_NOT_SUPPORTED
     else:
         attention = path.next_attention()
+        condition = sanitize.condition(path.unit)
         if attention is not None:
             key, asc = SenseKey.UNIT_ATTENTION, attention
-        elif path.unit.sanitizing:
-            key, asc = SenseKey.NOT_READY, Asc.SANITIZE_IN_PROGRESS
+        elif condition is not None:
+            key, asc, specific = condition.key, condition.asc, condition.specific
         elif path.unit.stopped:
             key, asc = SenseKey.NOT_READY, Asc.INITIALIZING_COMMAND_REQUIRED
-    command.answer(build(key, asc, descriptor=descriptor), cdb[4])
+    command.answer(build(key, asc, descriptor=descriptor, specific=specific), cdb[4])
 
 
 def report_luns(command: Command) -> None:
@@ -53,8 +55,7 @@ def report_luns(command: Command) -> None:
         numbers = []
     else:
         raise invalid_field_in_cdb(2)
-    for path in paths.values():
-        path.forget(Asc.REPORTED_LUNS_DATA_CHANGED)
+    command.nexus.forget(Asc.REPORTED_LUNS_DATA_CHANGED)
     body = b"".join(map(lun_field, numbers))
     command.answer(len(body).to_bytes(4, "big") + bytes(4) + body, allocation_length)
 
@@ -78,7 +79,7 @@ def start_stop_unit(command: Command) -> None:
 
 
 def _flush_and_stop(command: Command) -> None:
-    flush(command.unit)
+    flush(command)
     command.blocking = False
     command.work = lambda c: _set_stopped(c, True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from isadmin.userspace.scsi.command import Command
-from isadmin.userspace.scsi.medium import CHUNK, check_range, check_size, extent, sense_of
+from isadmin.userspace.scsi.medium import CHUNK, check_range, check_size, extent, failure, sense_of
 from isadmin.userspace.scsi.sense import (
     Asc,
     illegal,
@@ -18,6 +18,8 @@ from isadmin.userspace.scsi.unit import LogicalUnit
 UNMAP = 0x08
 ANCHOR = 0x10
 NDOB = 0x01
+MAX_STATUS = 1 << 20
+"""Bytes of GET LBA STATUS at most, whatever there is room for."""
 MAPPED, DEALLOCATED = 0, 1
 _UNMAP_HEADER = struct.Struct(">HH4x")
 _UNMAP_DESCRIPTOR = struct.Struct(">QI4x")
@@ -47,7 +49,7 @@ def write_same(command: Command) -> None:
     if long_form and flags & NDOB:
         return
     command.data_out_length = unit.block_size
-    check_size(command)
+    check_size(command, length_field)
 
 
 def _write_same_work(command: Command) -> None:
@@ -69,7 +71,7 @@ def _write_same_work(command: Command) -> None:
         else:
             storage.zero(offset, length)
     except OSError as error:
-        raise sense_of(error, writing=True, information=offset // unit.block_size) from error
+        raise failure(command, error, writing=True, lba=offset // unit.block_size) from error
 
 
 def unmap(command: Command) -> None:
@@ -119,11 +121,12 @@ def _unmap_work(command: Command) -> None:
         try:
             (storage.zero if zeroed else storage.discard)(lba * unit.block_size, blocks * unit.block_size)
         except OSError as error:
-            raise sense_of(error, writing=True, information=lba) from error
+            raise failure(command, error, writing=True, lba=lba) from error
 
 
 def get_lba_status(command: Command) -> None:
-    """GET LBA STATUS: extents from the given LBA on, as many as fit."""
+    """GET LBA STATUS: extents from the given LBA on, as many as fit. What was put down as zeros is mapped;
+    what only has space kept for it is too, since ANCHOR is not to be had (nor is it in LIO)."""
     cdb, unit = command.cdb, command.unit
     command.lba = int.from_bytes(cdb[2:10], "big")
     if command.lba >= unit.blocks:
@@ -134,16 +137,23 @@ def get_lba_status(command: Command) -> None:
 
 def _get_lba_status_work(command: Command) -> None:
     allocation_length = int.from_bytes(command.cdb[10:14], "big")
-    room = max(1, (allocation_length - 8) // _STATUS_DESCRIPTOR.size)
+    room = max(1, (min(allocation_length, MAX_STATUS) - 8) // _STATUS_DESCRIPTOR.size)
     body = bytearray()
+    told = None
     try:
         lba = command.lba
         while lba < command.unit.blocks and room:
             mapped, end = _block_extent(command.unit, lba)
             count = min(end - lba, 0xFFFFFFFF)
-            body += _STATUS_DESCRIPTOR.pack(lba, count, MAPPED if mapped else DEALLOCATED)
+            if told is not None and told[2] == mapped and told[1] + count <= 0xFFFFFFFF:
+                # The storage tells of long runs in parts.
+                del body[-_STATUS_DESCRIPTOR.size :]
+                told = (told[0], told[1] + count, mapped)
+            else:
+                told = (lba, count, mapped)
+                room -= 1
+            body += _STATUS_DESCRIPTOR.pack(told[0], told[1], MAPPED if mapped else DEALLOCATED)
             lba += count
-            room -= 1
     except OSError as error:
         raise sense_of(error, writing=False) from error
     command.answer(struct.pack(">I4x", len(body) + 4) + body, allocation_length)

@@ -8,7 +8,7 @@ commands that change this state are in persistent.py and below, in reserve and r
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from isadmin.userspace.scsi.unit import LogicalUnit
 
 MAX_REGISTRATIONS = 4096
+NOTHING = -1
 START_STOP_UNIT = 0x1B
 PREVENT_ALLOW = 0x1E
+PERSISTENT_RESERVE = frozenset((0x5E, 0x5F))
 
 
 class Type(IntEnum):
@@ -66,6 +68,9 @@ class NexusId:
     target: str
     tpgt: int
     relative_target_port: int
+    awaits: int = NOTHING
+    """What was saved through a restart and waits for its LUN to be there again: the LUN's number. A device
+    numbers its ports in the order in which they come, so only the LUN then tells which port it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,35 @@ class Registrant:
     target_lun: int
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a change may be undone to. The generation is not in it: it counts what others may have seen."""
+
+    registrants: dict[NexusId, Registrant]
+    holder: NexusId | None
+    type: Type
+    aptpl: bool
+
+    def without(self, gone: Collection[NexusId]) -> Snapshot:
+        """The same as if these nexuses had never registered."""
+        left = {nexus: registrant for nexus, registrant in self.registrants.items() if nexus not in gone}
+        if self.holder in gone or not left:
+            return replace(self, registrants=left, holder=None, type=Type.NONE)
+        return replace(self, registrants=left)
+
+
 class Reservations:
-    __slots__ = ("aptpl", "generation", "holder", "holder_spc2", "registrants", "type", "unit")
+    __slots__ = (
+        "_changes",
+        "_unsaved",
+        "aptpl",
+        "generation",
+        "holder",
+        "holder_spc2",
+        "registrants",
+        "type",
+        "unit",
+    )
 
     def __init__(self, unit: LogicalUnit) -> None:
         self.unit = unit
@@ -91,6 +123,9 @@ class Reservations:
         self.generation = 0
         self.aptpl = False
         """Registrations are saved and come back after a restart (activate persist through power loss)."""
+        self._changes = 0
+        self._unsaved: dict[int, Snapshot] = {}
+        """Changes that are being saved, by their number, with what was before each."""
 
     # Who may do what
 
@@ -110,8 +145,15 @@ class Reservations:
             return nexus in self.registrants
         return self.type is not Type.NONE and self.holder == nexus
 
+    @property
+    def enforced(self) -> bool:
+        """Without emulate_pr nobody is kept out; what was reserved is remembered, as in LIO."""
+        return self.unit.value("emulate_pr") > 0
+
     def open_to(self, path: LunPath) -> bool:
         """No reservation stands in the way of any READ or WRITE of the path."""
+        if not self.enforced:
+            return True
         if self.holder_spc2 is not None:
             return self.holder_spc2 is path
         if self.type is Type.NONE:
@@ -119,10 +161,19 @@ class Reservations:
         nexus = self.nexus_id(path)
         return nexus in self.registrants if self.type.registrants else self.holder == nexus
 
+    def readable(self, path: LunPath) -> bool:
+        """No reservation stands in the way of a READ of the path."""
+        return self.open_to(path) or (self.holder_spc2 is None and self.type.write_exclusive)
+
     def conflicts(self, path: LunPath, operation: Operation, cdb: bytes) -> bool:
         """SPC-4 table 63 and SBC-3 table 5, by the operation's flags."""
         flags = operation.flags
+        if not self.enforced:
+            return False
         if self.holder_spc2 is not None:
+            # SPC-2 5.5.1: the one kind of reservation shuts out the other, for its holder too.
+            if operation.opcode in PERSISTENT_RESERVE:
+                return True
             return self.holder_spc2 is not path and not flags & Flags.FREE_SPC2
         if self.type is Type.NONE or flags & Flags.FREE or self.open_to(path):
             return False
@@ -180,10 +231,12 @@ class Reservations:
             for nexus in self.registrants
             if (nexus.target, nexus.tpgt) == (tpg.target.name, tpg.tag)
             and (nexus.initiator == initiator if initiator else nexus.relative_target_port == port)
+            and nexus.awaits == NOTHING
         ]
         # The holder last: of those that go, none needs to hear that the reservation is released.
         for nexus in sorted(gone, key=lambda nexus: nexus == self.holder):
             self.remove(nexus)
+        self._unsaved = {number: before.without(gone) for number, before in self._unsaved.items()}
 
     def hold(self, nexus: NexusId, kind: Type) -> None:
         self.type = kind
@@ -235,6 +288,37 @@ class Reservations:
             mapped_lun=registrant.mapped_lun,
         )
 
+    # Changes that stand only if they can be saved
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(dict(self.registrants), self.holder, self.type, self.aptpl)
+
+    def changed(self, before: Snapshot) -> int:
+        """There is a change to be saved. Its number, for one of the two calls below."""
+        self._changes += 1
+        self._unsaved[self._changes] = before
+        return self._changes
+
+    def stands(self, change: int) -> bool:
+        """The change has been saved. False if an earlier one has been undone since, and this one with it."""
+        return self._unsaved.pop(change, None) is not None
+
+    def undo(self, change: int) -> bool:
+        """The change could not be saved: undo it, and those that came after it and are not safe either. False
+        if it has been undone already."""
+        before = self._unsaved.get(change)
+        if before is None:
+            return False
+        for later in [number for number in self._unsaved if number >= change]:
+            del self._unsaved[later]
+        self.registrants, self.holder, self.type, self.aptpl = (
+            dict(before.registrants),
+            before.holder,
+            before.type,
+            before.aptpl,
+        )
+        return True
+
     # Persistence through power loss, in LIO's own text
 
     def aptpl_text(self) -> str:
@@ -266,25 +350,27 @@ class Reservations:
         return "\n".join(lines) + "\n"
 
     def load_aptpl(self, metadata: str) -> None:
-        """Take over one saved registration: key=value pairs, as pr/res_aptpl_metadata takes them.
-        OSError(EINVAL)."""
+        """Take over one saved registration: key=value pairs, as pr/res_aptpl_metadata takes them. It counts
+        at once, and is its nexus's once the LUN is there (bind). OSError(EINVAL)."""
         values = dict(
             pair.split("=", 1) for pair in metadata.replace("\n", ",").split(",") if pair.count("=") == 1
         )
         try:
+            target_lun = _number(values.get("target_lun", "0"))
             nexus = NexusId(
                 initiator=values["initiator_node"],
                 isid=values.get("initiator_sid", "").removeprefix("0x").lower(),
                 target=values["target_node"],
                 tpgt=_number(values["tpgt"]),
                 relative_target_port=_number(values.get("port_rtpi", "0")),
+                awaits=target_lun,
             )
             registrant = Registrant(
                 nexus,
                 key=_number(values["sa_res_key"]),
                 all_target_ports=_number(values.get("res_all_tg_pt", "0")) > 0,
                 mapped_lun=_number(values.get("mapped_lun", "0")),
-                target_lun=_number(values.get("target_lun", "0")),
+                target_lun=target_lun,
             )
             holder = values.get("res_holder") == "1"
             held = Type(int(values.get("res_type", "0"), 16)) if holder else Type.NONE
@@ -298,7 +384,25 @@ class Reservations:
         if held is not Type.NONE and self.type is Type.NONE:
             self.hold(registrant.nexus, held)
         self.aptpl = True
+        for lun in self.unit.device.exports:
+            self.bind(lun)
         self.unit.refresh_paths()
+
+    def bind(self, lun: Lun) -> None:
+        """A LUN of the unit is there: saved registrations that were made through it are those of its port.
+        LIO goes by the target, TPGT and LUN number too, and takes the port's identifier from the LUN."""
+        tpg = lun.tpg
+        where = (tpg.target.name, tpg.tag, lun.number)
+        bound: dict[NexusId, Registrant] = {}
+        for nexus, registrant in self.registrants.items():
+            if (nexus.target, nexus.tpgt, nexus.awaits) == where:
+                here = replace(nexus, relative_target_port=lun.relative_target_port, awaits=NOTHING)
+                bound[here] = replace(registrant, nexus=here)
+                if self.holder == nexus:
+                    self.holder = here
+            else:
+                bound[nexus] = registrant
+        self.registrants = bound
 
 
 def _number(text: str) -> int:
@@ -322,12 +426,13 @@ def release(command: Command) -> None:
 
 
 def _persistent_instead(command: Command) -> bool:
-    """With registrations about, the old commands do nothing for those that the persistent reservation favours
-    and conflict for the others (SPC-4 5.13.3, compatible reservation handling)."""
+    """The old commands do nothing for the holder of a persistent reservation, and for registrants where they
+    have its access (SPC-4 5.7.3). While there are registrations they conflict for everybody else, registered
+    or not (SPC-2 5.5.1): nobody may take a unit for reserved that is not."""
     reservations = command.unit.reservations
     if not reservations.registrants:
         return False
     registered = reservations.registrant(command.path) is not None
-    if registered and (reservations.type is Type.NONE or reservations.open_to(command.path)):
+    if registered and reservations.type is not Type.NONE and reservations.open_to(command.path):
         return True
     raise ReservationConflict

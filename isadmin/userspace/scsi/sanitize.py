@@ -1,22 +1,50 @@
-"""SANITIZE (SBC-3 4.11, 5.24) and READ DEFECT DATA (SBC-3 5.18, 5.19)."""
+"""SANITIZE (SBC-3 4.11, 5.24) and READ DEFECT DATA (SBC-3 5.18, 5.19).
+
+A sanitize operation that fails leaves the medium closed until another one succeeds, or, if it was to allow
+that (AUSE), until EXIT FAILURE MODE. That is not remembered through a restart of the daemon.
+"""
 
 from __future__ import annotations
 
 import struct
 
 from isadmin.userspace.scsi.command import Command
-from isadmin.userspace.scsi.medium import CHUNK, sense_of
-from isadmin.userspace.scsi.sense import Asc, illegal, invalid_field_in_cdb
-from isadmin.userspace.scsi.unit import LogicalUnit
+from isadmin.userspace.scsi.medium import CHUNK
+from isadmin.userspace.scsi.sense import (
+    Asc,
+    CheckCondition,
+    SenseKey,
+    illegal,
+    invalid_field_in_cdb,
+    progress_indication,
+)
+from isadmin.userspace.scsi.unit import NO_FAILURE, RESTRICTED, UNRESTRICTED, LogicalUnit
 
+OPCODE = 0x48
 IMMED = 0x80
+AUSE = 0x20
 INVERT = 0x80
+ERASED_AT_ONCE = 1 << 30
+"""Bytes, between two looks at how far it is."""
+WHOLE = 0x10000
+"""What progress is counted in (SPC-4 4.5.2.4.4)."""
 _INVERSE = bytes(range(255, -1, -1))
+
+
+def condition(unit: LogicalUnit) -> CheckCondition | None:
+    """What a sanitize operation, running or failed, makes commands that need the medium end with."""
+    if unit.sanitizing:
+        progress = progress_indication(min(unit.sanitized, WHOLE - 1))
+        return CheckCondition(SenseKey.NOT_READY, Asc.SANITIZE_IN_PROGRESS, specific=progress)
+    if unit.sanitize_failure:
+        return CheckCondition(SenseKey.MEDIUM_ERROR, Asc.SANITIZE_COMMAND_FAILED)
+    return None
 
 
 def overwrite(command: Command) -> None:
     """The parameter list holds a pattern of 1 byte to one block. Errors in it are reported against the CDB,
     as conformance tests of this command expect."""
+    _check_restriction(command)
     length = _list_length(command)
     if not 4 < length < command.unit.block_size + 5:
         raise invalid_field_in_cdb(7)
@@ -26,6 +54,7 @@ def overwrite(command: Command) -> None:
 
 def block_erase(command: Command) -> None:
     """Offered on thin provisioned files only: afterwards no block is mapped."""
+    _check_restriction(command)
     if _list_length(command):
         raise invalid_field_in_cdb(7)
     command.scratch = _erase
@@ -33,9 +62,25 @@ def block_erase(command: Command) -> None:
 
 
 def exit_failure_mode(command: Command) -> None:
-    """Nothing here can end a sanitize operation halfway and leave the unit locked."""
+    """Open the medium after a failure, if the failed operation allowed that."""
+    unit = command.unit
+    if unit.sanitize_failure == RESTRICTED:
+        raise invalid_field_in_cdb(1, 4)
     if _list_length(command):
         raise invalid_field_in_cdb(7)
+    if unit.sanitize_failure:
+        command.work = _exit
+
+
+def _exit(command: Command) -> None:
+    command.unit.sanitize_failure = NO_FAILURE
+    command.unit.refresh_paths()
+
+
+def _check_restriction(command: Command) -> None:
+    """5.24.1: after a failure in restricted completion mode no other mode is to be had."""
+    if command.cdb[1] & AUSE and command.unit.sanitize_failure == RESTRICTED:
+        raise invalid_field_in_cdb(1, 5)
 
 
 def _list_length(command: Command) -> int:
@@ -61,6 +106,7 @@ def _start(command: Command) -> None:
     it (SBC-3 4.11.3)."""
     unit = command.unit
     unit.sanitizing = True
+    unit.sanitized = 0
     unit.refresh_paths()
     command.early = bool(command.cdb[1] & IMMED)
     command.endures = True
@@ -70,30 +116,36 @@ def _start(command: Command) -> None:
 
 def _run(command: Command) -> None:
     unit = command.unit
-    failure = None
+    failed = False
     try:
         command.scratch(unit)
         unit.storage.flush()
-    except OSError as error:
-        failure = sense_of(error, writing=True)
+    except OSError:
+        failed = True
     command.blocking = False
-    command.scratch = failure
+    command.scratch = failed
     command.work = _open
 
 
 def _open(command: Command) -> None:
-    command.unit.sanitizing = False
-    command.unit.refresh_paths()
-    if command.scratch is not None:
-        raise command.scratch
+    unit = command.unit
+    failed: bool = command.scratch
+    unit.sanitizing = False
+    unit.sanitize_failure = NO_FAILURE
+    if failed:
+        unit.sanitize_failure = UNRESTRICTED if command.cdb[1] & AUSE else RESTRICTED
+    unit.refresh_paths()
+    if failed:
+        raise CheckCondition(SenseKey.MEDIUM_ERROR, Asc.SANITIZE_COMMAND_FAILED)
 
 
 def _erase(unit: LogicalUnit) -> None:
-    length = unit.blocks * unit.block_size
-    if unit.storage.discard_zeroes:
-        unit.storage.discard(0, length)
-    else:
-        unit.storage.zero(0, length)
+    end = unit.blocks * unit.block_size
+    erase = unit.storage.discard if unit.storage.discard_zeroes else unit.storage.zero
+    for offset in range(0, end, ERASED_AT_ONCE):
+        size = min(ERASED_AT_ONCE, end - offset)
+        erase(offset, size)
+        unit.sanitized = WHOLE * (offset + size) // end
 
 
 def _overwrite(unit: LogicalUnit, pattern: bytes, count: int, *, inverts: bool) -> None:
@@ -103,7 +155,11 @@ def _overwrite(unit: LogicalUnit, pattern: bytes, count: int, *, inverts: bool) 
         odd = inverts and (count - 1 - turn) % 2
         chunk = memoryview((block.translate(_INVERSE) if odd else block) * max(1, CHUNK // unit.block_size))
         for offset in range(0, end, len(chunk)):
-            unit.storage.write(offset, chunk[: end - offset])
+            part = chunk[: end - offset]
+            unit.storage.write(offset, part)
+            unit.sanitized = WHOLE * (turn * end + offset + len(part)) // (count * end)
+        # Else the next pass would only change what the page cache still holds of this one.
+        unit.storage.flush()
 
 
 def read_defect_data_10(command: Command) -> None:

@@ -44,6 +44,7 @@ class Asc(IntEnum):
     """Additional sense code and qualifier as one number: ASC << 8 | ASCQ."""
 
     NO_ADDITIONAL_SENSE = 0x0000
+    OPERATION_IN_PROGRESS = 0x0016
     SANITIZE_IN_PROGRESS = 0x041B
     INITIALIZING_COMMAND_REQUIRED = 0x0402
     ALUA_TRANSITION = 0x040A
@@ -52,6 +53,7 @@ class Asc(IntEnum):
     TARGET_PORT_OFFLINE = 0x0412
     UNREACHABLE_COPY_TARGET = 0x0804
     WRITE_ERROR = 0x0C00
+    THIRD_PARTY_DEVICE_FAILURE = 0x0D01
     COPY_TARGET_DEVICE_NOT_REACHABLE = 0x0D02
     INVALID_FIELD_IN_COMMAND_INFORMATION_UNIT = 0x0E03
     UNRECOVERED_READ_ERROR = 0x1100
@@ -84,6 +86,7 @@ class Asc(IntEnum):
     PREVIOUS_BUSY_STATUS = 0x2C07
     PREVIOUS_TASK_SET_FULL_STATUS = 0x2C08
     PREVIOUS_RESERVATION_CONFLICT_STATUS = 0x2C09
+    SANITIZE_COMMAND_FAILED = 0x3103
     SAVING_PARAMETERS_NOT_SUPPORTED = 0x3900
     TARGET_CONDITIONS_CHANGED = 0x3F00
     INQUIRY_DATA_CHANGED = 0x3F03
@@ -171,6 +174,12 @@ def field_pointer(byte: int, bit: int | None = None, *, in_cdb: bool = True) -> 
     """The sense key specific bytes that point at a wrong field (SPC-4 4.5.2.4.2)."""
     flags = 0x80 | (0x40 if in_cdb else 0) | (0 if bit is None else 0x08 | bit)
     return bytes((flags, byte >> 8, byte & 0xFF))
+
+
+def progress_indication(done: int) -> bytes:
+    """The sense key specific bytes that tell how much of an operation is done, in 65536ths (SPC-4
+    4.5.2.4.4)."""
+    return b"\x80" + done.to_bytes(2, "big")
 
 
 def illegal(asc: Asc) -> CheckCondition:

@@ -6,10 +6,11 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from isadmin.userspace.engine import Counters, Reservation
 from isadmin.userspace.model import Device, Lun, TargetPortGroup
+from isadmin.userspace.scsi.command import Wait
 from isadmin.userspace.scsi.gate import Gate
 from isadmin.userspace.scsi.nexus import LunPath
 from isadmin.userspace.scsi.reservations import Reservations
@@ -18,6 +19,8 @@ from isadmin.userspace.storage import Storage
 
 MAX_TRANSFER_BYTES = 8 << 20
 """The longest transfer a unit takes, whatever its device could do: memory stays bounded."""
+
+NO_FAILURE, UNRESTRICTED, RESTRICTED = range(3)
 
 DEFAULTS = {
     "alua_support": 1,
@@ -55,15 +58,17 @@ class LogicalUnit:
         "hw_block_size",
         "hw_max_sectors",
         "hw_queue_depth",
+        "keep_alua",
+        "keep_aptpl",
         "max_blocks",
         "max_write_same_len",
         "paths",
         "prevented",
         "reservations",
         "rotational",
+        "sanitize_failure",
+        "sanitized",
         "sanitizing",
-        "save_alua",
-        "save_aptpl",
         "simple",
         "software_write_protect",
         "stopped",
@@ -106,16 +111,22 @@ class LogicalUnit:
         """In the order of the logins."""
         self.gate = Gate(self.refresh_paths)
         self.reservations = Reservations(self)
-        self.save_aptpl: Callable[[str], None] | None = None
-        """Set by the target: keep Reservations.aptpl_text() safe, durably, before it returns. Called in a
-        pool thread; an empty text means that nothing is to be kept."""
-        self.save_alua: Callable[[TargetPortGroup], None] | None = None
-        """Set by the target: keep what SET TARGET PORT GROUPS has made of a group, if that is wanted. Called
-        in a pool thread."""
-        self.abort_tasks: Callable[[LunPath], None] = lambda path: None
-        """Set by the target: abort the other commands of a nexus (PREEMPT AND ABORT)."""
+        self.keep_aptpl: Callable[[str], Callable[[], None]] | None = None
+        """Set by the target: take Reservations.aptpl_text(), empty when nothing is to be kept, as the newest.
+        What it returns is called in a pool thread: it comes back once that text or a later one is safe, and
+        raises OSError if that cannot be."""
+        self.keep_alua: Callable[[Sequence[TargetPortGroup]], Callable[[], None]] | None = None
+        """Set by the target: the same for what SET TARGET PORT GROUPS has made of groups, if that is wanted;
+        what it returns raises nothing."""
+        self.abort_tasks: Callable[[Callable[[LunPath], bool]], Wait | None] = lambda wanted: None
+        """Set by the target: abort the commands here of wanted paths (PREEMPT AND ABORT), those of sessions
+        that are gone too. What it returns waits for those that run; None: there is none."""
         self.stopped = False
         self.sanitizing = False
+        self.sanitized = 0
+        """How much of the operation is done, in 65536ths."""
+        self.sanitize_failure = NO_FAILURE
+        """Whether the last one failed, and whether EXIT FAILURE MODE helps then: SANITIZE's AUSE bit."""
         self.software_write_protect = False
         self.descriptor_sense = False
         self.prevented: set[LunPath] = set()
@@ -171,6 +182,11 @@ class LogicalUnit:
         """DPO and FUA mean something here (the DPOFUA bit of MODE SENSE)."""
         return self.volatile and self.value("emulate_fua_write") > 0 and self.value("emulate_dpo") > 0
 
+    @property
+    def open(self) -> bool:
+        """The medium can be had: neither START STOP UNIT nor SANITIZE has closed it."""
+        return not (self.stopped or self.sanitizing or self.sanitize_failure)
+
     def refresh(self, name: str = "") -> None:
         """Take over a changed attribute; without a name, all of them."""
         if name in {"", "block_size", "hw_max_sectors"}:
@@ -216,6 +232,12 @@ class LogicalUnit:
         if self.reservations.release_spc2(path):
             self.refresh_paths()
 
+    def linked(self, lun: Lun) -> None:
+        """A LUN of the unit is there."""
+        if self.reservations.registrants:
+            self.reservations.bind(lun)
+            self.refresh_paths()
+
     def access_lost(self, lun: Lun, initiator: str) -> None:
         """The initiator will see the LUN no more; an empty name: all those without an ACL."""
         self.reservations.access_lost(lun, initiator)
@@ -227,9 +249,18 @@ class LogicalUnit:
             if path is not but:
                 path.attend(asc)
 
+    def flush_failed(self, told: LunPath) -> None:
+        """A flush has failed, of which one path is told. Linux tells of lost data once, whoever has written
+        it; so those that have written since their last flush hear of it with the next."""
+        told.lost = False
+        if self.volatile:
+            for path in list(self.paths):
+                if path is not told and path.counters.write_bytes > path.flushed:
+                    path.lost = True
+
     def refresh_paths(self) -> None:
         """The unit's state has changed: compute what the fast path goes by anew."""
-        self.simple = not (self.stopped or self.sanitizing or self.gate.busy)
+        self.simple = self.open and not self.gate.busy
         self.write_protected = self.storage.read_only or self.software_write_protect
         for path in self.paths:
             path.refresh()
@@ -257,6 +288,7 @@ class LogicalUnit:
         self.attend(Asc.BUS_DEVICE_RESET)
         self.refresh_paths()
 
-    def task_set_cleared(self, path: LunPath) -> None:
-        """CLEAR TASK SET by `path`: the others hear that their commands are gone."""
-        self.attend(Asc.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR, but=path)
+    def commands_cleared(self, paths: Iterable[LunPath]) -> None:
+        """CLEAR TASK SET by another nexus: who had commands there hears that they are gone."""
+        for path in paths:
+            path.attend(Asc.COMMANDS_CLEARED_BY_ANOTHER_INITIATOR)

@@ -36,6 +36,14 @@ class Facts:
     physical_block_size: int = 512
 
 
+class FailedAt(OSError):  # noqa: N818 - named for what it adds
+    """An error of the medium, of which it is known where it was; or that nobody knows (a flush)."""
+
+    def __init__(self, error: OSError, offset: int | None) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.offset = offset
+
+
 class Storage(Protocol):
     facts: Facts
     names: Mapping[str, str]

@@ -18,7 +18,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from isadmin.userspace.storage.base import Buffer, Facts
+from isadmin.userspace.storage.base import Buffer, Facts, FailedAt
 from isadmin.userspace.storage.pagecache import PageCache
 
 FALLOC_FL_KEEP_SIZE = 1
@@ -78,6 +78,7 @@ class DescriptorStorage:
         "_size",
         "discard_zeroes",
         "facts",
+        "failures",
         "fd",
         "names",
         "read_flag",
@@ -98,6 +99,8 @@ class DescriptorStorage:
         self.tells_holes = False
         self.read_only = read_only
         self.write_through = not facts.write_cache
+        self.failures = 0
+        """Flushes that failed."""
         self.read_flag = nowait_flag(fd)
         self.write_flag = self.read_flag
         self._cache = PageCache(fd)
@@ -117,7 +120,10 @@ class DescriptorStorage:
     def read_into(self, offset: int, buffer: bytearray | memoryview) -> None:
         view = memoryview(buffer)
         while view:
-            count = os.preadv(self.fd, (view,), offset)
+            try:
+                count = os.preadv(self.fd, (view,), offset)
+            except OSError as error:
+                raise FailedAt(error, offset) from error
             if not count:
                 self.past_end(view)
                 return
@@ -162,12 +168,16 @@ class DescriptorStorage:
 
     def write(self, offset: int, data: Buffer, *, sync: bool = False) -> None:
         view = memoryview(data)
+        failures = self.failures
         while view:
-            count = os.pwrite(self.fd, view, offset)
+            try:
+                count = os.pwrite(self.fd, view, offset)
+            except OSError as error:
+                raise FailedAt(error, offset) from error
             view = view[count:]
             offset += count
         if sync or self.write_through:
-            os.fdatasync(self.fd)
+            self._sync(failures)
 
     def write_now(self, offset: int, data: Buffer) -> bool:
         if self.write_flag is None or self.write_through:
@@ -186,7 +196,18 @@ class DescriptorStorage:
             return False
 
     def flush(self) -> None:
-        os.fdatasync(self.fd)
+        self._sync(self.failures)
+
+    def _sync(self, failures: int) -> None:
+        """failures: how many there had been before what is to be safe was written. Linux tells of lost data
+        once: if another thread was told meanwhile, it may have been this one's."""
+        try:
+            os.fdatasync(self.fd)
+        except OSError as error:
+            self.failures += 1
+            raise FailedAt(error, None) from error
+        if self.failures != failures:
+            raise FailedAt(OSError(errno.EIO, "a flush failed meanwhile"), None)
 
     def zero(self, offset: int, length: int) -> None:
         while length:

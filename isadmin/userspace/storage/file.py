@@ -11,6 +11,7 @@ import os
 import stat
 from pathlib import Path
 
+from isadmin.userspace.storage import extents
 from isadmin.userspace.storage.base import Facts
 from isadmin.userspace.storage.block import device_facts
 from isadmin.userspace.storage.descriptor import (
@@ -41,8 +42,8 @@ class FileStorage(DescriptorStorage):
     def size(self) -> int:
         if self.regular:
             return self._size
-        # LIO leaves the last block of a device under fileio out of the unit.
-        return max(0, os.lseek(self.fd, 0, os.SEEK_END) - self.facts.hw_block_size)
+        # The whole device, whatever fd_dev_size says: so does LIO, which looks at its size each time.
+        return os.lseek(self.fd, 0, os.SEEK_END)
 
     def past_end(self, view: memoryview) -> None:
         if not self.regular:
@@ -75,15 +76,7 @@ class FileStorage(DescriptorStorage):
         size = self.size
         if not self.regular:
             return True, size
-        try:
-            data = os.lseek(self.fd, offset, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return False, size
-            return True, size
-        if data > offset:
-            return False, min(data, size)
-        return True, min(os.lseek(self.fd, offset, os.SEEK_HOLE), size)
+        return extents.extent(self.fd, offset, size)
 
 
 def size_of(control: dict[str, str]) -> int:

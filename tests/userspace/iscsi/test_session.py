@@ -50,6 +50,8 @@ def test_outstanding_commands_hold_the_window_back() -> None:
     assert not found.in_window(5)
     found.outstanding -= 3
     assert found.advance_window() == 7
+    assert not found.in_window(5), "nobody knows of it yet"
+    found.tell()
     assert found.in_window(5)
 
 

@@ -41,8 +41,9 @@ def test_compare_and_write_that_does_not(disk: Initiator) -> None:
 
 
 def test_compare_and_write_wants_just_its_data(disk: Initiator) -> None:
-    disk.send(compare_and_write(0), bytes(BLOCK)).refused(5, 0x2400)
-    disk.send(compare_and_write(0), bytes(3 * BLOCK)).refused(5, 0x2400)
+    for size in (BLOCK, 3 * BLOCK):
+        sense = disk.send(compare_and_write(0), bytes(size)).refused(5, 0x2400)
+        assert sense[15:18].hex() == "c0000d", "the number of blocks"
     disk.send(compare_and_write(0, 0), bytes(2 * BLOCK)).refused(5, 0x2400)
     disk.send(compare_and_write(0, 0)).good()
     disk.send(compare_and_write(0, 2), bytes(4 * BLOCK)).refused(5, 0x2400)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 from random import Random
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from isadmin.userspace.scsi import block, dispatch
+from isadmin.userspace.storage.base import FailedAt
 from isadmin.userspace.storage.ramdisk import RamStorage
-from tests.userspace.scsi.bench import BLOCK, BLOCKS, Bench, Initiator, bench
+from tests.userspace.scsi.bench import BLOCK, BLOCKS, Bench, Initiator, bench, finish
 
 READS = {6: 0x08, 10: 0x28, 12: 0xA8, 16: 0x88}
 WRITES = {6: 0x0A, 10: 0x2A, 12: 0xAA, 16: 0x8A}
@@ -54,7 +57,7 @@ class FailingStorage(RamStorage):
 
     def flush(self) -> None:
         if self.on_flush:
-            raise OSError(self.on_flush, "flush")
+            raise FailedAt(OSError(self.on_flush, "flush"), None)
         self.flushed += 1
 
 
@@ -231,6 +234,52 @@ def test_write_and_verify(opcode: int) -> None:
     disk.send(cdb(opcode, 3, 1, 0x04), bytes(BLOCK)).refused(5, 0x2400)
 
 
+@pytest.mark.parametrize(
+    ("offset", "information"),
+    [(5 * BLOCK, "f0000300000005"), (None, "70000300000000")],
+)
+def test_a_medium_error_tells_the_block_that_failed(offset: int | None, information: str) -> None:
+    """Where the storage knows it; an error of a flush belongs to no block."""
+    storage = Mock(wraps=RamStorage(BLOCKS * BLOCK), facts=RamStorage.facts, read_only=False, blocking=False)
+    storage.size = BLOCKS * BLOCK
+    storage.read.side_effect = storage.write.side_effect = FailedAt(OSError(errno.EIO, "bad"), offset)
+    disk = bench(storage).initiator()
+    assert disk.send(cdb(0x28, 2, 8)).refused(3, 0x1100)[:7].hex() == information
+    assert disk.send(cdb(0x2A, 2, 8), bytes(8 * BLOCK)).refused(3, 0x0C00)[:7].hex() == information
+
+
+def wrote(who: Initiator) -> None:
+    who.send(cdb(0x2A, 0, 1), bytes(BLOCK)).good()
+    who.path.counters.write_bytes += BLOCK  # which the transport counts
+
+
+@pytest.mark.parametrize("told_by", [cdb(0x35, 0, 0), cdb(0x2A, 0, 1, 0x08)])
+def test_a_failed_flush_is_told_once_to_all_that_have_written_since_their_last(told_by: bytes) -> None:
+    """Linux tells of it once, to whoever flushes first."""
+    storage = FailingStorage()
+    world = bench(storage, emulate_fua_write=1, emulate_dpo=1)
+    a, b, flushed, idle = (world.initiator(name) for name in "abcd")
+    for who in (a, b, flushed):
+        wrote(who)
+    synchronize = cdb(0x35, 0, 0)
+    flushed.send(synchronize).good()
+    storage.on_flush = errno.EIO
+    a.send(told_by, bytes(BLOCK)).refused(3, 0x0C00)
+    storage.on_flush = 0
+    wrote(b)
+    b.send(synchronize).refused(3, 0x0C00)
+    for who in (a, b, flushed, idle):
+        who.send(synchronize).good()
+
+
+def test_pre_fetch_of_more_than_is_fetched_is_only_good(
+    disk: Initiator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block, "MAX_PREFETCH", 8 * BLOCK)
+    assert disk.send(cdb(0x34, 0, 8)).status == 4
+    disk.send(cdb(0x34, 0, 9)).good()
+
+
 def test_pre_fetch(disk: Initiator) -> None:
     for command in (cdb(0x34, 0, 8), cdb(0x90, 0, 8), cdb(0x34, 0, 0), cdb(0x34, 0, 1, 0x02)):
         answer = disk.send(command)
@@ -273,3 +322,17 @@ def test_any_extent_reads_back(lba: int, blocks: int, seed: int) -> None:
     assert whole[lba * BLOCK : (lba + blocks) * BLOCK] == data
     assert not any(whole[: lba * BLOCK])
     assert not any(whole[(lba + blocks) * BLOCK :])
+
+
+def test_what_is_wrong_with_a_write_is_said_of_a_protected_unit_too(world: Bench) -> None:
+    """Only what could be written is refused for the protection; sizes that do not fit are not looked at."""
+    reader = world.initiator("reader", read_only=True)
+    for opcode in (0x2A, 0xAA, 0x8A, 0x2E, 0x8B, 0x41, 0x93):
+        reader.send(cdb(opcode, BLOCKS, 1), bytes(BLOCK)).refused(5, 0x2100)
+        reader.send(cdb(opcode, 0, 1, flags=0xE0), bytes(BLOCK)).refused(5, 0x2400)
+        command = dispatch.admit(reader.nexus, 0, cdb(opcode, 0, 1).ljust(16, b"\0"), BLOCK)
+        finish(command).refused(7, 0x2700)
+        assert command.data_out_length == 0
+    reader.send(cdb(0x41, 0, 1), b"").refused(7, 0x2700)
+    reader.send("48 1f 00 00 00 00 00 0000 00").refused(7, 0x2700)
+    reader.send("48 1f 00 00 00 00 00 0001 00", b"x").refused(5, 0x2400)

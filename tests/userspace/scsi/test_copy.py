@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 
 import pytest
 
+from isadmin.userspace.scsi import dispatch
 from isadmin.userspace.scsi.inquiry import naa
 from isadmin.userspace.storage.ramdisk import RamStorage
-from tests.userspace.scsi.bench import BLOCK, BLOCKS, SERIAL, Answer, Bench, Initiator, bench
+from tests.userspace.scsi.bench import BLOCK, BLOCKS, SERIAL, Answer, Bench, Initiator, bench, finish
 from tests.userspace.scsi.test_block import cdb
 
 OTHER = "99999999-8888-7777-6666-555555555555"
@@ -95,6 +97,97 @@ def test_a_protected_or_reserved_destination(world: Bench, disk: Initiator) -> N
     disk.clear()
     holder.send("16 00 00 00 00 00").good()
     copy(disk, parameters([target(SERIAL), target(OTHER)], [segment(0, 1, 1, 0, 9)])).refused(0xA, 0x0D02)
+
+
+def reserved(world: Bench, kind: int) -> None:
+    """By another initiator, with a persistent reservation."""
+    holder = world.initiator("holder")
+    holder.send("5f 00 00 00 00 00 00 00 18 00", bytes(15) + b"\x01" + bytes(8)).good()
+    holder.send(bytes((0x5F, 1, kind, 0, 0, 0, 0, 0, 24, 0)), bytes(7) + b"\x01" + bytes(16)).good()
+
+
+@pytest.mark.parametrize(("kind", "readable"), [(1, True), (3, False), (5, True), (6, False)])
+def test_a_source_that_others_may_only_read_can_be_copied(
+    disk: Initiator, other: Bench, kind: int, readable: bool
+) -> None:
+    reserved(other, kind)
+    targets = [target(SERIAL), target(OTHER)]
+    answer = copy(disk, parameters(targets, [segment(1, 0, 1, 0, 9)]))
+    if readable:
+        answer.good()
+    else:
+        answer.refused(0xA, 0x0D02)
+    copy(disk, parameters(targets, [segment(0, 1, 2, 0, 9)])).refused(0xA, 0x0D02)
+
+
+class Broken(RamStorage):
+    """Fails to read or to write beyond its first blocks."""
+
+    __slots__ = ("reads", "writes")
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.reads = self.writes = 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        if self.reads and offset >= 16 * BLOCK:
+            raise OSError(self.reads, "broken")
+        return super().read(offset, length)
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview, *, sync: bool = False) -> None:
+        if self.writes and offset >= 16 * BLOCK:
+            raise OSError(self.writes, "broken")
+        super().write(offset, data, sync=sync)
+
+
+@pytest.mark.parametrize(
+    ("reads", "writes", "key", "asc"),
+    [
+        (errno.EIO, 0, 0xA, 0x0D01),
+        (0, errno.EIO, 0xA, 0x0D01),
+        (0, errno.ENOSPC, 0x7, 0x2707),
+    ],
+)
+def test_a_copy_that_fails_says_of_what(reads: int, writes: int, key: int, asc: int) -> None:
+    storage = Broken(BLOCKS * BLOCK)
+    disk = bench(storage).initiator()
+    storage.reads, storage.writes = reads, writes
+    there = segment(0, 0, 1, 20, 1) if reads else segment(0, 0, 1, 1, 20)
+    data = parameters([target(SERIAL)], [segment(0, 0, 1, 0, 1), there], list_id=7)
+    sense = copy(disk, data).refused(key, asc)
+    if key == 0xA:
+        assert sense[8:12].hex() == "00000001", "the segment that failed"
+    assert copy_status(disk, 7) == (2, 1)
+
+
+def copy_status(disk: Initiator, list_id: int) -> tuple[int, int]:
+    """Status, and segments processed."""
+    data = disk.send(f"84 00 {list_id:02x} 00 00 00 00 00 00 00 00 00 00 ff 00 00").good()
+    return data[4], data[5] << 8 | data[6]
+
+
+def test_a_copy_in_progress_is_told_of_and_keeps_its_list_id(disk: Initiator) -> None:
+    data = parameters([target(SERIAL)], [segment(0, 0, 1, 0, 9)], list_id=7)
+    cdb_16 = bytes.fromhex("8300") + bytes(8) + len(data).to_bytes(4, "big") + bytes(2)
+    command = dispatch.admit(disk.nexus, 0, cdb_16, len(data))
+    command.data_out = data
+    dispatch.perform(command)
+    disk.send("84 00 07 00 00 00 00 00 00 00 00 00 00 ff 00 00").refused(5, 0x2400)
+    dispatch.perform(command)
+    assert not command.done
+    for _ in range(2):
+        assert copy_status(disk, 7) == (0, 0)
+    copy(disk, data).refused(5, 0x0016)
+    copy(disk, parameters([target(SERIAL)], [segment(0, 0, 1, 0, 9)], list_id=8)).good()
+    finish(command, data).good()
+    assert copy_status(disk, 7) == (1, 1)
+    copy(disk, data).good()
+
+
+def test_results_are_kept_of_the_last_copies_only(disk: Initiator) -> None:
+    for list_id in range(20):
+        copy(disk, parameters([target(SERIAL)], [segment(0, 0, 1, 0, 9)], list_id=list_id)).good()
+    assert list(disk.path.copy_results) == list(range(4, 20))
 
 
 @pytest.mark.parametrize(

@@ -124,10 +124,11 @@ def test_device_characteristics_and_provisioning_follow_the_attributes() -> None
     assert thin.send("12 01 b2 00 ff 00").good().hex() == "00b20004" + "00e40200"
 
 
-def test_extended_inquiry_tells_of_a_volatile_cache() -> None:
-    assert bench().initiator().send("12 01 86 00 0a 00").good().hex() == "0086003c" + "000701000100"
+def test_extended_inquiry() -> None:
+    """HEADSUP, ORDSUP, SIMPSUP; V_SUP with a volatile cache; LUICLR, in byte 7 of the page."""
+    assert bench().initiator().send("12 01 86 00 0a 00").good().hex() == "0086003c" + "000701010000"
     through = bench(emulate_write_cache=0).initiator()
-    assert through.send("12 01 86 00 0a 00").good().hex() == "0086003c" + "000700000100"
+    assert through.send("12 01 86 00 0a 00").good().hex() == "0086003c" + "000700010000"
 
 
 @pytest.mark.parametrize(("access_type", "bits"), [(0, 0x08), (1, 0x18), (2, 0x28), (3, 0x38)])

@@ -23,7 +23,9 @@ class Telling(RamStorage):
 
 def everything() -> Initiator:
     """A unit that offers every command."""
-    return bench(Telling(BLOCKS * BLOCK), emulate_tpu=1, emulate_tpws=1).initiator()
+    world = bench(Telling(BLOCKS * BLOCK), emulate_tpu=1, emulate_tpws=1)
+    world.device.lba_map = f"0 0\n0 {BLOCKS} 0:O\n"
+    return world.initiator()
 
 
 def label(row: Operation) -> str:

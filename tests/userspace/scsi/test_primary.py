@@ -65,9 +65,9 @@ def test_a_reset_outdates_other_unit_attentions(world: Bench) -> None:
     assert world.unit.counters.resets == 1
 
 
-def test_clear_task_set_is_told_to_the_others(world: Bench) -> None:
+def test_commands_that_another_has_cleared_are_told_of(world: Bench) -> None:
     disk, other = world.initiator("a"), world.initiator("b")
-    world.unit.task_set_cleared(disk.path)
+    world.unit.commands_cleared([other.path])
     disk.send("00 00 00 00 00 00").good()
     other.send("00 00 00 00 00 00").refused(6, 0x2F00)
 
@@ -131,6 +131,19 @@ def test_changes_of_the_lun_inventory_are_told_once(world: Bench) -> None:
     disk.send("00 00 00 00 00 00").good()
     disk.send("00 00 00 00 00 00", lun=2).refused(5, 0x2500)
     assert list(world.unit.paths) == [disk.path, disk.nexus.paths[1]]
+
+
+def test_one_unit_tells_of_the_inventory_for_all_of_the_nexus(world: Bench) -> None:
+    """As LUICLR promises; other nexuses, and other attentions of the unit, wait for their own turn."""
+    disk, other = world.initiator("a"), world.initiator("b")
+    for who in (disk, other):
+        who.nexus.add(1, world.unit, world.lun)
+    disk.send("00 00 00 00 00 00").refused(6, 0x3F0E)
+    assert disk.nexus.paths[1].attentions == [Asc.POWER_ON_RESET]
+    disk.nexus.add(2, world.unit, world.lun)
+    disk.send("00 00 00 00 00 00").refused(6, 0x3F0E)
+    assert Asc.REPORTED_LUNS_DATA_CHANGED not in disk.nexus.paths[1].attentions
+    other.send("00 00 00 00 00 00").refused(6, 0x3F0E)
 
 
 def test_a_nexus_without_commands_hears_nothing_of_its_luns(world: Bench) -> None:

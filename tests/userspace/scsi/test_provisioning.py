@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from isadmin.userspace.scsi import dispatch
+from isadmin.userspace.scsi import dispatch, provisioning, sanitize
+from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.storage.file import open_file
 from isadmin.userspace.storage.ramdisk import RamStorage
 from tests.userspace.scsi.bench import BLOCK, BLOCKS, Bench, Initiator, bench, finish
@@ -162,6 +165,48 @@ def test_lba_status_of_a_file_with_holes(file_world: Bench) -> None:
     assert status(disk, 8)[20] == 1
 
 
+@pytest.mark.parametrize("same", ["93 01" + "00" * 8 + "00000010 00 00", "41 00 00000000 00 0010 00"])
+def test_what_was_written_as_zeros_is_mapped(file_world: Bench, same: str) -> None:
+    """WRITE SAME without UNMAP writes; with it, the blocks are given back."""
+    disk = file_world.initiator()
+    disk.send(cdb(0x2A, 0, 32), b"d" * 32 * BLOCK).good()
+    file_world.unit.storage.flush()
+    disk.send(same, bytes(BLOCK)).good()
+    mapped = "00000000" + "0000000000000000" + "00000020" + "00000000"
+    assert status(disk, 0).hex() == "00000014" + mapped
+    disk.send("93 08" + "00" * 8 + "00000010 00 00", bytes(BLOCK)).good()
+    assert status(disk, 0)[20] == 1
+
+
+class Patchwork(RamStorage):
+    """Every block is told of by itself; with holes: every other one is one."""
+
+    __slots__ = ("holes",)
+    tells_holes = True
+
+    def __init__(self, size: int, *, holes: bool) -> None:
+        super().__init__(size)
+        self.holes = holes
+
+    def extent(self, offset: int) -> tuple[bool, int]:
+        lba = offset // BLOCK
+        return not (self.holes and lba % 2), (lba + 1) * BLOCK
+
+
+def test_lba_status_in_parts() -> None:
+    whole = bench(Patchwork(BLOCKS * BLOCK, holes=False), **THIN).initiator()
+    assert status(whole, 0, 1024).hex() == "00000014" + "0" * 8 + "0" * 16 + "00000800" + "00000000"
+    patches = bench(Patchwork(BLOCKS * BLOCK, holes=True), **THIN).initiator()
+    data = status(patches, 0, 1024)
+    assert [data[i + 12] for i in range(8, len(data) - 15, 16)] == [0, 1] * 31 + [0]
+
+
+def test_lba_status_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provisioning, "MAX_STATUS", 256)
+    patches = bench(Patchwork(BLOCKS * BLOCK, holes=True), **THIN).initiator()
+    assert len(status(patches, 0, 0xFFFFFFFF)) == 8 + 15 * 16
+
+
 def test_sanitize_block_erase_of_a_file(file_world: Bench) -> None:
     disk = file_world.initiator()
     assert disk.send("12 01 b1 00 08 00").good()[7] == 0x40
@@ -197,6 +242,110 @@ def test_a_unit_answers_little_while_it_is_sanitized(disk: Initiator, world: Ben
     assert world.unit.gate.leave(command) == []
     assert disk.path.plain
     assert disk.send(cdb(0x28, 0, 1)).good() == bytes(BLOCK)
+
+
+class Worn(RamStorage):
+    """Fails to write beyond half of itself, while `worn`; notes writes (by their first byte) and flushes."""
+
+    __slots__ = ("seen", "worn")
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.worn = True
+        self.seen = b""
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview, *, sync: bool = False) -> None:
+        if self.worn and offset >= self.size // 2:
+            raise OSError(errno.ENOSPC, "worn")
+        self.seen += bytes(data[:1])
+        super().write(offset, data, sync=sync)
+
+    def flush(self) -> None:
+        self.seen += b"|"
+
+
+@pytest.fixture
+def worn(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(sanitize, "CHUNK", 1 << 18)
+    return bench(Worn(BLOCKS * BLOCK))
+
+
+def overwrite(who: Initiator, flags: int = 0, count: int = 1) -> Command:
+    """A SANITIZE, OVERWRITE that was admitted and has begun."""
+    command = dispatch.admit(who.nexus, 0, bytes((0x48, 1 | flags, 0, 0, 0, 0, 0, 0, 5, 0)), 5)
+    if not command.done:
+        command.data_out = bytes([0x80 | count, 0, 0, 1, 0x0F])
+        dispatch.perform(command)
+    return command
+
+
+@pytest.mark.parametrize("immediate", [0, 0x80])
+def test_a_failed_sanitize_keeps_the_medium_closed_and_says_so(worn: Bench, immediate: int) -> None:
+    disk, other = worn.initiator("a"), worn.initiator("b")
+    command = overwrite(disk, immediate)
+    assert command.early == bool(immediate)
+    finish(command).refused(3, 0x3103)
+    for who in (disk, other):
+        for needs_medium in ("00" * 6, cdb(0x28, 0, 1), cdb(0x2A, 0, 1), cdb(0x35, 0, 1)):
+            who.send(needs_medium, bytes(BLOCK)).refused(3, 0x3103)
+        assert not who.path.plain
+        sense = who.send("03 00 00 00 12 00").good()
+        assert (sense[2], sense[12:14].hex()) == (3, "3103")
+        for other_command in ("12 00 00 00 24 00", "1a 00 08 00 ff 00", "a0" + "00" * 5 + "00000100 00 00"):
+            who.send(other_command).good()
+
+
+def test_the_only_way_out_of_a_restricted_failure_is_a_success(worn: Bench) -> None:
+    disk = worn.initiator()
+    finish(overwrite(disk)).refused(3, 0x3103)
+    disk.send("48 1f 00 00 00 00 00 0000 00").refused(5, 0x2400)
+    finish(overwrite(disk, flags=0x20)).refused(5, 0x2400)
+    finish(overwrite(disk)).refused(3, 0x3103)
+    worn.unit.reset()
+    disk.send(cdb(0x28, 0, 1)).refused(6, 0x2903)
+    disk.send(cdb(0x28, 0, 1)).refused(3, 0x3103)
+    worn.unit.storage.worn = False  # type: ignore[attr-defined]
+    finish(overwrite(disk)).good()
+    assert disk.send(cdb(0x28, BLOCKS - 1, 1)).good() == b"\x0f" * BLOCK
+    assert disk.path.plain
+    disk.send("48 1f 00 00 00 00 00 0000 00").good()
+
+
+def test_an_unrestricted_failure_can_be_left(worn: Bench) -> None:
+    disk = worn.initiator()
+    finish(overwrite(disk, flags=0x20)).refused(3, 0x3103)
+    disk.send(cdb(0x28, 0, 1)).refused(3, 0x3103)
+    disk.send("48 1f 00 00 00 00 00 0000 00").good()
+    disk.send(cdb(0x28, 0, 1)).good()
+    assert disk.path.plain
+
+
+def test_progress_is_told(worn: Bench) -> None:
+    disk = worn.initiator()
+    command = overwrite(disk, flags=0x80, count=2)
+    told = []
+
+    def write(offset: int, data: object, *, sync: bool = False) -> None:
+        told.append(disk.send(cdb(0x28, 0, 1)).refused(2, 0x041B)[15:18].hex())
+        told.append(disk.send("03 00 00 00 12 00").good()[15:18].hex())
+
+    storage = Mock(wraps=worn.unit.storage)
+    storage.write = write
+    storage.blocking = False
+    worn.unit.storage = storage
+    finish(command).good()
+    # Four pieces in each of two passes.
+    assert told[::2] == told[1::2]
+    assert told[::2] == [f"80{step:x}000" for step in range(0, 16, 2)]
+
+
+def test_every_pass_of_an_overwrite_reaches_the_medium(worn: Bench) -> None:
+    storage = worn.unit.storage
+    assert isinstance(storage, Worn)
+    storage.worn = False
+    finish(overwrite(worn.initiator(), count=3)).good()
+    first, second, third, last = storage.seen.split(b"|")[:4]
+    assert (first, second, third, last) == (b"\x0f" * 4, b"\xf0" * 4, b"\x0f" * 4, b"")
 
 
 def test_sanitize_that_is_refused(disk: Initiator) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import pytest
 
+from isadmin.userspace.kept import Kept
 from isadmin.userspace.model import Lun, Tpg
-from isadmin.userspace.scsi import transport_id
-from isadmin.userspace.scsi.nexus import Nexus
+from isadmin.userspace.scsi import dispatch, transport_id
+from isadmin.userspace.scsi.command import Command
+from isadmin.userspace.scsi.nexus import LunPath, Nexus
 from isadmin.userspace.scsi.reservations import Type
-from tests.userspace.scsi.bench import BLOCK, TARGET, Answer, Bench, Initiator, bench
+from tests.userspace.scsi.bench import BLOCK, TARGET, Answer, Bench, Initiator, bench, finish
 from tests.userspace.scsi.test_block import cdb
 
 READ, WRITE = cdb(0x28, 0, 1), cdb(0x2A, 0, 1)
@@ -97,18 +100,42 @@ def test_reserve_has_no_third_party(a: Initiator) -> None:
 
 
 def test_persistent_commands_conflict_with_an_spc2_reservation(a: Initiator, b: Initiator) -> None:
+    """For the holder too (SPC-2 5.5.1)."""
     a.send("16 00 00 00 00 00").good()
-    register(b, 1).conflicts()
-
-
-def test_old_commands_are_compatible_with_registrations(a: Initiator, b: Initiator) -> None:
-    register(a, 1).good()
-    b.send("16 00 00 00 00 00").conflicts()
-    a.send("16 00 00 00 00 00").good()
-    b.send(READ).good()
-    reserve(a, 1, EA).good()
+    for who in (a, b):
+        register(who, 1).conflicts()
+        for action in range(4):
+            who.send(bytes((0x5E, action, 0, 0, 0, 0, 0, 1, 0, 0))).conflicts()
     a.send("17 00 00 00 00 00").good()
-    b.send(READ).conflicts()
+    register(a, 1).good()
+
+
+OLD = ("16 00 00 00 00 00", "17 00 00 00 00 00", "56" + "00" * 9, "57" + "00" * 9)
+
+
+def test_old_commands_conflict_with_registrations(a: Initiator, b: Initiator) -> None:
+    """GOOD would say that the unit is reserved, and it would not be."""
+    register(a, 1).good()
+    for who in (a, b):
+        for command in OLD:
+            who.send(command).conflicts()
+    b.send(WRITE, bytes(BLOCK)).good()
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_old_commands_are_compatible_with_a_reservation(
+    world: Bench, a: Initiator, b: Initiator, kind: int
+) -> None:
+    c = world.initiator("c")
+    register(a, 1).good()
+    register(c, 3).good()
+    reserve(a, 1, kind).good()
+    for command in OLD:
+        a.send(command).good()
+        b.send(command).conflicts()
+        assert c.send(command).status == (0 if kind >= WERO else 0x18)
+    assert world.unit.reservations.holder_spc2 is None
+    assert read_in(a, 1)[21] == kind
 
 
 def test_the_interlock_tells_of_the_conflict_later() -> None:
@@ -364,13 +391,39 @@ def test_the_holder_preempts_itself_to_change_the_type(a: Initiator) -> None:
 def test_preempt_and_abort_ends_the_commands_of_the_preempted(
     world: Bench, a: Initiator, b: Initiator
 ) -> None:
-    aborted: list[object] = []
-    world.unit.abort_tasks = aborted.append
+    aborted: list[LunPath] = []
+    ended: list[Callable[[], None]] = []
+
+    def abort(wanted: Callable[[LunPath], bool]) -> Callable[[Callable[[], None]], None]:
+        aborted.extend(path for path in world.unit.paths if wanted(path))
+        return ended.append
+
+    world.unit.abort_tasks = abort
     register(a, 1).good()
     register(b, 2).good()
     reserve(a, 1, EA).good()
-    out(b, 5, 2, 1, EA).good()
+    data = struct.pack(">QQIBxxx", 2, 1, 0, 0)
+    command = dispatch.admit(b.nexus, 0, bytes((0x5F, 5, EA, 0, 0, 0, 0, 0, 24, 0)), 24)
+    command.data_out = data
+    dispatch.perform(command)
     assert aborted == [a.path]
+    assert command.awaits == ended.append
+    assert not command.done
+    finish(command).good()
+
+
+def test_nobody_is_aborted_for_a_preemption_that_is_undone(world: Bench, a: Initiator, b: Initiator) -> None:
+    aborted: list[object] = []
+    disk = Disk(world)
+    for key, who in enumerate((a, b), 1):
+        register(who, key, flags=0x01).good()
+    world.unit.abort_tasks = aborted.append  # type: ignore[assignment]
+    disk.full = True
+    finish(begin(b, 5, 2, 1, EA)).refused(4, 0x4400)
+    assert aborted == []
+    disk.full = False
+    finish(begin(b, 5, 2, 1, EA)).good()
+    assert len(aborted) == 1
 
 
 # Several ports, others' registrations, moving
@@ -493,9 +546,25 @@ def test_register_and_move_to_oneself_or_from_all_registrants(world: Bench, a: I
 # Persistence
 
 
-def test_aptpl_is_saved_in_lios_text_and_comes_back(world: Bench, a: Initiator, b: Initiator) -> None:
+def saved_by(world: Bench) -> list[str]:
+    """What is kept for a power loss, from now on."""
     saved: list[str] = []
-    world.unit.save_aptpl = saved.append
+
+    def keep(text: str) -> Callable[[], None]:
+        return lambda: saved.append(text)
+
+    world.unit.keep_aptpl = keep
+    return saved
+
+
+def load(world: Bench, text: str) -> None:
+    """Give saved registrations back, as LIO's tools do."""
+    for block in text.split("PR_REG_END: ")[:-1]:
+        world.unit.load_aptpl(",".join(line for line in block.split("\n") if "=" in line))
+
+
+def test_aptpl_is_saved_in_lios_text_and_comes_back(world: Bench, a: Initiator, b: Initiator) -> None:
+    saved = saved_by(world)
     register(b, 2).good()
     assert saved == []
     register(a, 1, flags=0x01).good()
@@ -511,8 +580,7 @@ def test_aptpl_is_saved_in_lios_text_and_comes_back(world: Bench, a: Initiator, 
         "target_lun=0\nPR_REG_END: 1\n"
     )
     after = bench()
-    for text in saved[-1].split("PR_REG_END: ")[:-1]:
-        after.unit.load_aptpl(",".join(line for line in text.split("\n") if "=" in line))
+    load(after, saved[-1])
     a2, b2, c2 = after.initiator("a"), after.initiator("b"), after.initiator("c")
     assert sorted(keys(a2)[1]) == [1, 2]
     a2.send(WRITE, bytes(BLOCK)).good()
@@ -521,20 +589,163 @@ def test_aptpl_is_saved_in_lios_text_and_comes_back(world: Bench, a: Initiator, 
     assert after.unit.reservations.aptpl_text() == saved[-1]
 
 
+def test_saved_registrations_are_those_of_a_lun_whatever_its_port_is_numbered_now(
+    world: Bench, a: Initiator
+) -> None:
+    """One initiator, registered through two LUNs with a key each; after the restart they come the other way
+    round."""
+    saved = saved_by(world)
+    lun = Lun(world.tpg, 7, device=world.device, relative_target_port=2)
+    world.device.exports.append(lun)
+    a.nexus.add(7, world.unit, lun)
+    a.clear().send("03 00 00 00 12 00", lun=7)
+    register(a, 1, flags=0x01).good()
+    data = struct.pack(">QQIBxxx", 0, 2, 0, 0x01)
+    a.send("5f 00 00 00 00 00 00 00 18 00", data, lun=7).good()
+    reserve(a, 1, EA).good()
+
+    after = bench()
+    after.device.exports.clear()
+    load(after, saved[-1])
+    other = Lun(after.tpg, 7, device=after.device, relative_target_port=1)
+    after.lun.relative_target_port = 2
+    before = through(after, other, "b")
+    before.send(READ).conflicts()
+    assert sorted(keys(before)[1]) == [1, 2], "they count before their LUNs are there"
+    for one in (other, after.lun):
+        after.device.exports.append(one)
+        after.unit.linked(one)
+    a2 = after.initiator("a")
+    assert a2.path.plain
+    a2.send(WRITE, bytes(BLOCK)).good()
+    register(a2, 1, old=1).good()
+    register(through(after, other, "a"), 2, old=2).good()
+    facts = after.unit.reservation()
+    found = [(r.key, r.relative_target_port, r.holder) for r in facts.registrations]
+    assert found == [(1, 2, True), (2, 1, False)]
+
+
+def test_a_lun_of_another_group_is_not_the_saved_one(world: Bench, a: Initiator) -> None:
+    saved = saved_by(world)
+    register(a, 1, flags=0x01).good()
+    reserve(a, 1, EA).good()
+    after = bench()
+    after.device.exports.clear()
+    load(after, saved[-1])
+    elsewhere = second_port(after)
+    after.unit.linked(elsewhere)
+    through(after, elsewhere, "a").send(READ).conflicts()
+
+
 def test_aptpl_ends_with_a_registration_without_it(world: Bench, a: Initiator) -> None:
-    saved: list[str] = []
-    world.unit.save_aptpl = saved.append
+    saved = saved_by(world)
     register(a, 1, flags=0x01).good()
     register(a, 2, old=1).good()
     assert saved[-1] == ""
 
 
-def test_a_failure_to_save_is_not_good(world: Bench, a: Initiator) -> None:
-    def fail(text: str) -> None:
-        raise OSError(5, "no room for this")
+class Disk:
+    """What is kept for a power loss, on a disk that can be full. A command's steps after its change are
+    performed by finish() only."""
 
-    world.unit.save_aptpl = fail
-    assert register(a, 1, flags=0x01).status == 2
+    def __init__(self, world: Bench) -> None:
+        self.kept = Kept(self._write)
+        self.full = False
+        self.text = ""
+        world.unit.keep_aptpl = self.kept.put
+
+    def _write(self, text: str) -> None:
+        if self.full:
+            raise OSError(28, "full")
+        self.text = text
+
+
+def begin(who: Initiator, action: int, key: int = 0, new: int = 0, kind: int = 0) -> Command:
+    """A PERSISTENT RESERVE OUT with APTPL that has made its change and has yet to save it."""
+    command = dispatch.admit(who.nexus, 0, bytes((0x5F, action, kind, 0, 0, 0, 0, 0, 24, 0)), 24)
+    command.data_out = struct.pack(">QQIBxxx", key, new, 0, 0x01 if action in (0, 6) else 0)
+    dispatch.perform(command)
+    assert command.blocking
+    assert not command.done
+    return command
+
+
+def test_a_registration_that_cannot_be_saved_is_refused_and_gone(
+    world: Bench, a: Initiator, b: Initiator
+) -> None:
+    disk = Disk(world)
+    disk.full = True
+    for action in (0, 6):
+        finish(begin(a, action, new=1)).refused(5, 0x5504)
+        assert keys(a)[1] == []
+        assert not world.unit.reservations.aptpl
+    disk.full = False
+    register(a, 1, flags=0x01).good()
+    disk.full = True
+    finish(begin(a, 0, 1, 2)).refused(5, 0x5504)
+    assert keys(a)[1] == [1]
+    assert "sa_res_key=1\n" in disk.text
+    reserve(b, 0, EA).conflicts()
+
+
+@pytest.mark.parametrize("action", [1, 2, 3, 4])
+def test_what_else_cannot_be_saved_has_not_happened(
+    world: Bench, a: Initiator, b: Initiator, action: int
+) -> None:
+    disk = Disk(world)
+    for key, who in enumerate((a, b), 1):
+        register(who, key, flags=0x01).good()
+    if action != 1:
+        reserve(b, 2, EARO).good()
+    who, key, new = (b, 2, 0) if action in (2, 3) else (a, 1, 2)
+    before, facts = disk.text, world.unit.reservation()
+    disk.full = True
+    finish(begin(who, action, key, new, EARO)).refused(4, 0x4400)
+    assert disk.text == before
+    after = world.unit.reservation()
+    assert (after.registrations, after.holder, after.type_code) == (
+        facts.registrations,
+        facts.holder,
+        facts.type_code,
+    )
+    c = world.initiator("c")
+    assert c.send(READ).status == (0 if action == 1 else 0x18)
+
+
+def test_a_change_on_top_of_one_that_is_undone_is_undone_with_it(
+    world: Bench, a: Initiator, b: Initiator
+) -> None:
+    disk = Disk(world)
+    first = begin(a, 0, new=1)
+    disk.full = True
+    dispatch.perform(first)
+    second = begin(b, 0, new=2)
+    finish(first).refused(5, 0x5504)
+    disk.full = False
+    finish(second).refused(5, 0x5504)
+    assert (keys(a)[1], disk.text) == ([], "")
+
+
+def test_a_change_that_a_later_one_saves_is_safe(world: Bench, a: Initiator, b: Initiator) -> None:
+    disk = Disk(world)
+    first, second = begin(a, 0, new=1), begin(b, 0, new=2)
+    finish(second).good()
+    disk.full = True
+    finish(first).good()
+    assert keys(a)[1] == [1, 2]
+    assert disk.text.count("PR_REG_START") == 2
+
+
+def test_access_that_is_lost_meanwhile_does_not_come_back(world: Bench, a: Initiator, b: Initiator) -> None:
+    disk = Disk(world)
+    register(a, 1, flags=0x01).good()
+    reserve(a, 1, EA).good()
+    disk.full = True
+    command = begin(b, 0, new=2)
+    world.unit.access_lost(world.lun, a.nexus.initiator)
+    finish(command).refused(5, 0x5504)
+    assert keys(b)[1] == []
+    b.send(READ).good()
 
 
 @pytest.mark.parametrize(
@@ -550,6 +761,23 @@ def test_emulation_can_be_turned_off() -> None:
     disk = bench(emulate_pr=0).initiator()
     for command in ("5e" + "00" * 9, "5f" + "00" * 9, "16" + "00" * 5, "17" + "00" * 5):
         disk.send(command).refused(5, 0x2000)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_without_emulation_nobody_is_kept_out_by_what_was_reserved(
+    world: Bench, a: Initiator, b: Initiator, old: bool
+) -> None:
+    if old:
+        a.send("16 00 00 00 00 00").good()
+    else:
+        register(a, 1).good()
+        reserve(a, 1, EA).good()
+    for emulated in (0, 1):
+        world.device.attrib["emulate_pr"] = emulated
+        world.unit.refresh("emulate_pr")
+        assert bool(b.path.plain) != emulated
+        for command, data in ((READ, b""), (WRITE, bytes(BLOCK))):
+            assert b.send(command, data).status == (0x18 if emulated else 0)
 
 
 def test_configfs_sees_the_state(world: Bench, a: Initiator, b: Initiator) -> None:

@@ -122,11 +122,18 @@ def test_a_grown_device_is_seen(storage: BlockStorage, loops: LoopDevices, tmp_p
     assert storage.size == 2 * MIB
 
 
-def test_fileio_on_a_device_leaves_out_its_last_block(loops: LoopDevices) -> None:
-    opened = open_file({"fd_dev_name": str(loops.make(MIB)), "fd_buffered_io": "1"})
-    assert opened.size == MIB - 512
+def test_fileio_on_a_device_is_the_whole_of_it(loops: LoopDevices, tmp_path: Path) -> None:
+    """Whatever fd_dev_size says, and as large as the device becomes."""
+    keys = {"fd_dev_name": str(loops.make(MIB)), "fd_buffered_io": "1", "fd_dev_size": "4096"}
+    opened = open_file(keys)
+    assert opened.size == MIB
     assert not opened.discard_zeroes
-    assert opened.extent(0) == (True, MIB - 512)
+    assert opened.extent(0) == (True, MIB)
+    opened.write(MIB - 512, b"e" * 512)
+    assert opened.read(MIB - 512, 512) == b"e" * 512
+    os.truncate(tmp_path / "loop-0.img", 2 * MIB)
+    subprocess.run(["losetup", "--set-capacity", str(loops.made[0])], check=True)
+    assert opened.size == 2 * MIB
     opened.close()
 
 

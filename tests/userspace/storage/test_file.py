@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from isadmin.userspace.model import Device, Hba
 from isadmin.userspace.storage import descriptor as descriptor_module
-from isadmin.userspace.storage import open_storage
+from isadmin.userspace.storage import extents, open_storage
+from isadmin.userspace.storage.base import FailedAt
+from isadmin.userspace.storage.descriptor import in_memory
 from isadmin.userspace.storage.file import FileStorage, open_file
 
 MIB = 1 << 20
@@ -319,6 +322,108 @@ def test_extents(storage: FileStorage) -> None:
     assert storage.extent(0) == (False, 64 << 10)
     assert storage.extent(64 << 10) == (True, 128 << 10)
     assert storage.extent(128 << 10) == (False, MIB)
+
+
+@pytest.fixture
+def on_disk(path: Path) -> Iterator[FileStorage]:
+    opened = open_file(control(path))
+    if in_memory(opened.fd):
+        pytest.skip("needs a filesystem on a disk")
+    yield opened
+    opened.close()
+
+
+def test_zeros_that_were_put_down_have_space_and_holes_have_not(on_disk: FileStorage) -> None:
+    on_disk.write(0, b"d" * (128 << 10))
+    on_disk.flush()
+    on_disk.zero(32 << 10, 64 << 10)
+    assert on_disk.extent(0) == (True, 128 << 10)
+    assert on_disk.extent(40 << 10) == (True, 128 << 10)
+    on_disk.zero(512 << 10, 512 << 10)
+    assert on_disk.extent(128 << 10) == (False, 512 << 10)
+    assert on_disk.extent(512 << 10) == (True, MIB)
+    on_disk.discard(32 << 10, 64 << 10)
+    assert on_disk.extent(32 << 10) == (False, 96 << 10)
+    assert on_disk.extent(96 << 10) == (True, 128 << 10)
+
+
+def test_more_extents_than_are_told_at_once(on_disk: FileStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extents, "AT_ONCE", 1)
+    on_disk.write(0, b"d" * (64 << 10))
+    on_disk.flush()
+    on_disk.zero(32 << 10, 32 << 10)
+    mapped, end = on_disk.extent(0)
+    assert mapped
+    assert end == 32 << 10
+    assert on_disk.extent(end) == (True, 64 << 10)
+
+
+def test_without_fiemap_what_is_data_has_space(on_disk: FileStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(fd: int, request: int, argument: bytearray) -> int:
+        raise OSError(errno.EOPNOTSUPP, "ioctl")
+
+    monkeypatch.setattr(fcntl, "ioctl", unsupported)
+    assert on_disk.extent(0) == (False, MIB)
+    on_disk.write(64 << 10, b"e" * (64 << 10))
+    assert on_disk.extent(0) == (False, 64 << 10)
+    assert on_disk.extent(64 << 10) == (True, 128 << 10)
+    on_disk.close()
+    assert on_disk.extent(0) == (True, MIB), "when in doubt, it has"
+
+
+def test_errors_tell_where_they_were(storage: FileStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel does what it can before it fails."""
+    storage.write(0, bytes(MIB))
+    preadv, pwrite = os.preadv, os.pwrite
+
+    def read(fd: int, buffers: tuple[memoryview], offset: int) -> int:
+        if offset >= 8192:
+            raise OSError(errno.EIO, "bad")
+        return preadv(fd, (buffers[0][: 8192 - offset],), offset)
+
+    def write(fd: int, data: memoryview, offset: int) -> int:
+        if offset >= 8192:
+            raise OSError(errno.ENOSPC, "full")
+        return pwrite(fd, data[: 8192 - offset], offset)
+
+    def sync(fd: int) -> None:
+        raise OSError(errno.EIO, "lost")
+
+    monkeypatch.setattr(os, "preadv", read)
+    monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(os, "fdatasync", sync)
+    with pytest.raises(FailedAt, match="bad") as caught:
+        storage.read(4096, 16384)
+    assert (caught.value.errno, caught.value.offset) == (errno.EIO, 8192)
+    with pytest.raises(FailedAt, match="full") as caught:
+        storage.write(4096, bytes(16384))
+    assert (caught.value.errno, caught.value.offset) == (errno.ENOSPC, 8192)
+    for step in (storage.flush, lambda: storage.write(0, b"x", sync=True)):
+        with pytest.raises(FailedAt, match="lost") as caught:
+            step()
+        assert caught.value.offset is None
+
+
+def test_a_flush_that_failed_is_told_to_all_whose_data_it_may_have_lost(
+    storage: FileStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells one thread; here another's write lies between its first byte and its flush."""
+    fdatasync = os.fdatasync
+
+    def sync(fd: int) -> None:
+        monkeypatch.setattr(os, "fdatasync", lost)
+        with pytest.raises(FailedAt, match="lost"):
+            storage.flush()
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+
+    def lost(fd: int) -> None:
+        raise OSError(errno.EIO, "lost")
+
+    for step in (storage.flush, lambda: storage.write(0, b"x", sync=True)):
+        monkeypatch.setattr(os, "fdatasync", sync)
+        with pytest.raises(FailedAt, match="meanwhile"):
+            step()
+        step()
 
 
 def test_prefetch_is_only_advice(storage: FileStorage) -> None:
