@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 INTEGRATION = Path(__file__).parents[1] / "integration"
 DAEMON = "the daemon's own"
 FILE = "of a file"
@@ -57,3 +59,17 @@ def test_every_integration_test_runs_on_a_kernel_or_says_why_not() -> None:
     assert everything - here == left_out
     known = {module for module, _ in everything} | {".".join(one) for one in everything}
     assert WITHOUT.keys() <= known
+
+
+def test_every_test_that_a_kernel_does_otherwise_is_one(request: pytest.FixtureRequest) -> None:
+    """The names that UNLIKE tables leave out are those of tests, parameters and all."""
+    here = request.node.getparent(pytest.Module).parent
+    tables = 0
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        module = importlib.import_module(f"tests.kernel.{path.stem}")
+        unlike = getattr(module, "UNLIKE", {})
+        if unlike:
+            tables += 1
+            names = {item.name for item in pytest.Module.from_parent(here, path=path).collect()}
+            assert unlike.keys() <= names, path.stem
+    assert tables >= 3
