@@ -58,6 +58,8 @@ def clear() -> None:
     for secret in (*MOUNT.glob("*/discovery_auth/userid*"), *MOUNT.glob("*/discovery_auth/password*")):
         if secret.read_text() not in ("\n", "NULL\n"):
             secret.write_text("NULL")
+    for demand in MOUNT.glob("*/discovery_auth/enforce_discovery_auth"):
+        demand.write_text("0")
     # Mapped LUNs before the LUNs that they show: an unlinked LUN with a mapping cannot be removed.
     for pattern in ("*/*/tpgt_*/acls/*/lun_*", "*/*/tpgt_*/lun/lun_*", "*/*/tpgt_*/np/*"):
         for directory in MOUNT.glob(pattern):
