@@ -82,6 +82,10 @@ class Device:
     """The plugin's own number of the device, counted in each HBA from its first enabled one."""
     created: float = 0.0
     """When it was enabled, in seconds on the tree's clock."""
+    queue_depth_written: int = 0
+    """attrib/queue_depth as it was last written: what info says of it."""
+    tables: int = 0
+    """rd_mcp: how many tables of pages it was enabled with."""
     lba_map: str = ""
     """LBA-dependent ALUA states, as lba_map shows them."""
     blocked: bool = False
