@@ -30,9 +30,18 @@ def test_what_is_no_target_name(box: Box, name: str) -> None:
 @pytest.mark.parametrize(("fabric", "tags"), [(LOOP, 32), (VHOST, 256)])
 def test_tags_have_an_end(box: Box, fabric: str, tags: int) -> None:
     box.tpg(f"{fabric}/tpgt_{tags - 1}")
-    for name in (f"tpgt_{tags}", "tpgt_x", "tpgt_", "x"):
+    for name in (f"tpgt_{tags}", "tpgt_x", "tpgt_", "x", "tpgt_0x10"):
         with fails(errno.EINVAL):
             box.tree.mkdir(f"{fabric}/{name}")
+
+
+def test_loopback_has_one_place_a_tag(box: Box) -> None:
+    """Where the spelling makes no difference; a kernel that takes both crashes."""
+    box.tpg(f"{LOOP}/tpgt_1")
+    with fails(errno.EINVAL):
+        box.tree.mkdir(f"{LOOP}/tpgt_01")
+    box.tpg(f"{VHOST}/tpgt_1")
+    box.tree.mkdir(f"{VHOST}/tpgt_01")
 
 
 @pytest.mark.parametrize(("fabric", "busy"), [(LOOP, errno.EPERM), (VHOST, errno.EBUSY)])
