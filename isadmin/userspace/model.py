@@ -181,6 +181,12 @@ class Target:
     scsi_host: int = 0
     """loopback: the number of the emulated SCSI host."""
 
+    @property
+    def wwn(self) -> str:
+        """What texts call it: loopback and vhost cut the prefix off a Fibre Channel name."""
+        kept = self.fabric.name == "iscsi" or "naa." in self.name or "fc." not in self.name
+        return self.name if kept else self.name[3:]
+
     def every_tpg(self) -> list[Tpg]:
         return [*self.tpgs.values(), *self.namesakes]
 

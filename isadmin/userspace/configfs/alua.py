@@ -173,7 +173,7 @@ def _store_port_group_id(context: Context, port_group: TargetPortGroup, text: st
 def _port_group_members(context: Context, port_group: TargetPortGroup) -> str:
     """Each line has a NUL after it, as the kernel leaves it there."""
     return page(
-        f"{FABRIC_NAMES[lun.tpg.target.fabric.name]}/{lun.tpg.target.name}"
+        f"{FABRIC_NAMES[lun.tpg.target.fabric.name]}/{lun.tpg.target.wwn}"
         f"/tpgt_{lun.tpg.tag}/{lun.dirname}\n\0"
         for lun in port_group.members
     )

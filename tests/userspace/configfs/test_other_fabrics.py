@@ -107,6 +107,15 @@ def test_protocols(box: Box, name: str, number: int) -> None:
     assert box.read(f"{lun}/statistics/scsi_transport/proto_id") == f"{number}\n"
 
 
+def test_texts_call_a_fibre_channel_name_without_its_prefix(box: Box) -> None:
+    box.ramdisk()
+    lun = box.lun(RAM, 0, box.tpg("vhost/fc.5/tpgt_1"))
+    assert box.read(f"{RAM}/alua/default_tg_pt_gp/members") == "vhost/5/tpgt_1/lun_0\n\0"
+    assert box.read(f"{lun}/statistics/scsi_tgt_port/port_index") == "5+t+1\n"
+    assert box.read(f"{lun}/statistics/scsi_transport/dev_name") == "5+LIO-ORG\n"
+    assert box.read(f"{lun}/statistics/scsi_transport/proto_id") == "0\n"
+
+
 def test_acls_are_taken(box: Box) -> None:
     acl = f"{box.tpg(f'{LOOP}/tpgt_1')}/acls/naa.9"
     box.tree.mkdir(acl)
