@@ -64,7 +64,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "kernel(disposable, long): needs the kernel's target; with disposable=True, a machine for it alone; "
         "with long=True, only with --kernel-long",
     )
-    config.addinivalue_line("markers", "vm: boots virtual machines of its own")
+    config.addinivalue_line(
+        "markers", "vm(long): boots virtual machines of its own; with long=True, only with --kernel-long"
+    )
     lacks = vm.missing()
     chosen = config.getoption("kernel") or ("none" if lacks else "vm")
     if chosen == "vm" and lacks:
@@ -93,8 +95,8 @@ def runs_in_vm(item: pytest.Item) -> bool:
 def is_kernel(item: pytest.Item, kind: str) -> bool:
     """Is it marked as a kernel's test of this kind? One that is `disposable` sets up a machine as no test
     should do to one that is used for anything else; one that is `long` takes minutes in software."""
-    mark = item.get_closest_marker("kernel")
-    return mark is not None and bool(mark.kwargs.get(kind))
+    marks = (item.get_closest_marker(name) for name in ("kernel", "vm"))
+    return any(mark.kwargs.get(kind) for mark in marks if mark is not None)
 
 
 def unlike(item: pytest.Item) -> Collection[str]:
