@@ -137,6 +137,7 @@ class Kernel(Userspace):
     """The kernel's target: `mount` is LIO's target/ directory, `state` where isadmin saves by default."""
 
     options = ()
+    pace = 8
     tells_of_sizes = False
 
     def __init__(self, directory: Path, forks: Forks) -> None:
