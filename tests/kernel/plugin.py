@@ -30,8 +30,17 @@ telling."""
 EXAMPLES = "_EXAMPLES"
 """Ends the names of environment variables that say how long a run is to be."""
 OOPS = re.compile(
-    r"^.*(?:BUG: kernel|BUG: unable|Oops:|Kernel panic|general protection fault).*$", re.MULTILINE
+    r"^.*(?:BUG: kernel|BUG: unable|kernel BUG at|invalid opcode|Oops:|Kernel panic|general protection fault"
+    r"|list_(?:add|del) corruption).*$",
+    re.MULTILINE,
 )
+WARNED = re.compile(
+    # A processor in software may well be found to be stuck.
+    r"^.*(?:WARNING: |refcount_t: |INFO: task .* blocked for more than"
+    r"|BUG: (?!soft lockup|workqueue lockup)).*$",
+    re.MULTILINE,
+)
+"""What a kernel says more quietly, in its log alone."""
 MODE = pytest.StashKey[str]()
 REASON = pytest.StashKey[str]()
 REMOTE = pytest.StashKey["Remote"]()
@@ -146,6 +155,7 @@ class Remote:
         self._trouble = ""
         """Why no more reports will come."""
         self._limit = silence_limit(os.environ)
+        self._last = nodes[-1]
         try:
             self._vm.start()
             options = [
@@ -184,6 +194,8 @@ class Remote:
             self._trouble = "not run: the machine or its pytest ended in an earlier test"
         if oopses := self._oopses():
             yield self._failure(item, oopses)
+        if item.nodeid == self._last and not self._trouble and (warnings := self._warnings()):
+            yield self._failure(item, warnings)
 
     def _next_line(self) -> bytes | None:
         try:
@@ -205,6 +217,15 @@ class Remote:
         console = self._vm.console()
         new, self._seen = console[self._seen :], len(console)
         return f"the kernel oopsed\n{new}" if OOPS.search(new) else ""
+
+    def _warnings(self) -> str:
+        """What the kernel warned of in any test."""
+        try:
+            log = self._vm.run(["dmesg"]).stdout
+        except (vm.VmDiedError, TimeoutExpired) as error:
+            return f"the machine does not say what its kernel warned of\n{error}"
+        found = [match.start() for match in WARNED.finditer(log)]
+        return f"the kernel warned, in this test or before\n{log[found[0] :][:8000]}" if found else ""
 
     def _failure(self, item: pytest.Item, text: str) -> pytest.TestReport:
         return pytest.TestReport(

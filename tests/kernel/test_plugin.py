@@ -35,7 +35,7 @@ def remote(request: pytest.FixtureRequest, end: Exception | None, console: str =
     made._pytest = SimpleNamespace(stderr=b"its last words", wait=lambda _: 3)  # type: ignore[assignment]
     made._lines = lines()
     made._seen = 0
-    made._trouble = ""
+    made._trouble = made._last = ""
     made._limit = silence_limit({})
     return made
 
@@ -68,6 +68,21 @@ def test_an_oops_fails_the_test_in_which_it_came(request: pytest.FixtureRequest)
     assert [report.outcome for report in passed] == ["passed"] * 3
     assert oopsed.failed
     assert "NULL pointer" in str(oopsed.longrepr)
+
+
+@pytest.mark.parametrize(
+    ("said", "failures"),
+    [("[   1.0] WARNING: CPU: 1 PID: 9 at lib/refcount.c:28", 1), ("[   1.0] Illegal value: 7", 0)],
+    ids=["warned", "refused"],
+)
+def test_what_a_kernel_warned_of_fails_the_last_test(
+    request: pytest.FixtureRequest, said: str, failures: int
+) -> None:
+    made = remote(request, None)
+    made._last = request.node.nodeid
+    made._vm.run = lambda _: SimpleNamespace(stdout=f"[   0.1] booted\n{said}\n")  # type: ignore[method-assign, assignment, misc]
+    outcomes = [report.outcome for report in made.reports(request.node)]
+    assert outcomes == ["passed"] * 3 + ["failed"] * failures
 
 
 def test_long_runs_are_waited_for() -> None:
