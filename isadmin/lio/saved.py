@@ -27,6 +27,8 @@ def worth_saving(host: Host) -> Document:
     could not be made again. Raises IsadminError."""
     found = dump(host)
     found["storage_objects"] = [so for so in found["storage_objects"] if _was_enabled(host, so)]
+    # One that was enabled while it was read has LUNs already.
+    snapshot.leave_out_dangling(found)
     return found
 
 

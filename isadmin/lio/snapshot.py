@@ -1,8 +1,9 @@
 """The whole configuration read in one pass: each file once, nothing looked for.
 
 The result is what rtslib's RTSRoot.dump() gives - the saveconfig format - but for what rtslib fails on and
-could not be restored, which is left out: LUNs and mappings whose link is gone, ALUA groups without a number,
-objects under another spelling of their number (tpgt_01), and what is deleted while this reads it.
+could not be restored, which is left out: LUNs and mappings whose link is gone, LUNs of a kind of storage
+unheard of, ALUA groups without a number, objects under another spelling of their number (tpgt_01), and what
+is deleted, or made together with its storage object, while this reads it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ CHAP_FILES = {name: "_".join(reversed(name.split("_"))) if "_" in name else name
 def dump(lio: Lio) -> Document:
     """The running configuration. Raises OSError if the target goes away meanwhile."""
     with files.looking(lio.path):
-        return {
+        found: Document = {
             "storage_objects": _each(_whole_storage_object, lio.storage_objects()),
             "targets": [found for fabric in FABRICS for found in _each(_whole_target, lio.targets(fabric))],
             "fabric_modules": [
@@ -48,6 +49,19 @@ def dump(lio: Lio) -> Document:
                 if fabric.has("discovery_auth") and demands_discovery(lio, fabric)
             ],
         }
+    leave_out_dangling(found)
+    return found
+
+
+def leave_out_dangling(found: Document) -> None:
+    """Take out of a configuration the LUNs whose storage object is not in it, and what is mapped of them."""
+    known = {f"/backstores/{so['plugin']}/{so['name']}" for so in found["storage_objects"]}
+    for group in (group for one in found["targets"] for group in one["tpgs"]):
+        luns = [one for one in group["luns"] if one["storage_object"] in known]
+        if len(luns) < len(group["luns"]):
+            group["luns"], left = luns, {one["index"] for one in luns}
+            for acl in group["node_acls"]:
+                acl["mapped_luns"] = [one for one in acl["mapped_luns"] if one["tpg_lun"] in left]
 
 
 def _each(reading: Callable[[Any], Document], objects: Iterable[_Object]) -> list[Document]:

@@ -82,6 +82,10 @@ class Device:
     """The plugin's own number of the device, counted in each HBA from its first enabled one."""
     created: float = 0.0
     """When it was enabled, in seconds on the tree's clock."""
+    queue_depth_written: int = 0
+    """attrib/queue_depth as it was last written: what info says of it."""
+    tables: int = 0
+    """rd_mcp: how many tables of pages it was enabled with."""
     lba_map: str = ""
     """LBA-dependent ALUA states, as lba_map shows them."""
     blocked: bool = False
@@ -176,6 +180,12 @@ class Target:
     cmd_completion_affinity: int = -1
     scsi_host: int = 0
     """loopback: the number of the emulated SCSI host."""
+
+    @property
+    def wwn(self) -> str:
+        """What texts call it: loopback and vhost cut the prefix off a Fibre Channel name."""
+        kept = self.fabric.name == "iscsi" or "naa." in self.name or "fc." not in self.name
+        return self.name if kept else self.name[3:]
 
     def every_tpg(self) -> list[Tpg]:
         return [*self.tpgs.values(), *self.namesakes]

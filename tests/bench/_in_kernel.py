@@ -11,10 +11,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from tests.bench.configfs_walk import build, read, walk
+from tests.bench.configfs_walk import INITIATORS, IQN, build, read
 from tests.kernel import world
 
 SAVED = "/run/saved.json"
@@ -25,6 +25,13 @@ COMMANDS = {
     "clearconfig": ("clearconfig", "confirm=True"),
     "restoreconfig": ("restoreconfig", SAVED),
 }
+
+
+COUNTERS = ("statistics", "fabric_statistics")
+UNLISTED = (*COUNTERS, "attrib", "param", "auth", "pr", "wwn", "action")
+"""Directories in which a listing has nothing to look for."""
+LISTED = ("info", "enable", "write_protect")
+"""Files of which it shows something."""
 
 
 def say(name: str, seconds: float, **facts: float) -> None:
@@ -53,16 +60,38 @@ def run(name: str, words: list[str]) -> None:
     say(name, seconds, cpu=used.ru_utime + used.ru_stime, peak=used.ru_maxrss)
 
 
-def read_values(directory: str) -> None:
-    """Read what a configuration is made of: every file but the counters."""
+def read_tree(directory: str, without: Collection[str], files: Collection[str] | None = None) -> None:
+    """Read directories but those of some names, their links, and all files or those of some names."""
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_symlink():
                 os.readlink(entry.path)  # noqa: PTH115 - as fast as it can be
-            elif not entry.is_dir(follow_symlinks=False):
+            elif entry.is_dir(follow_symlinks=False):
+                if entry.name not in without:
+                    read_tree(entry.path, without, files)
+            elif files is None or entry.name in files:
                 read(entry.path)
-            elif entry.name not in ("statistics", "fabric_statistics"):
-                read_values(entry.path)
+
+
+def unbuild(mount: Path, luns: int) -> None:
+    """Take down what configfs_walk.build has built, looking for nothing."""
+    tpg = mount / "iscsi" / IQN / "tpgt_1"
+    for name in INITIATORS:
+        acl = tpg / "acls" / name
+        for number in range(luns):
+            mapped = acl / f"lun_{number}"
+            (mapped / "link").unlink()
+            mapped.rmdir()
+        acl.rmdir()
+    for number in range(luns):
+        lun = tpg / "lun" / f"lun_{number}"
+        (lun / "link").unlink()
+        lun.rmdir()
+        device = mount / "core" / f"rd_mcp_{number}" / f"r{number}"
+        device.rmdir()
+        device.parent.rmdir()
+    tpg.rmdir()
+    tpg.parent.rmdir()
 
 
 def create_one() -> None:
@@ -82,13 +111,16 @@ def delete_one() -> None:
 
 
 def measure(luns: int, tools: dict[str, list[str]]) -> None:
-    """`tools`: name -> the words that start it. Every tool begins with what the floor has built."""
+    """`tools`: name -> the words that start it. The first one begins with what the floor has built, each
+    other one with what the one before it has restored."""
     mount = world.MOUNT
     raw("restoreconfig", lambda: build(mount, luns, whole=True))
-    raw("ls", lambda: walk(str(mount), contents=False))
-    raw("saveconfig", lambda: read_values(str(mount)))
+    raw("ls", lambda: read_tree(str(mount), UNLISTED, LISTED))
+    raw("saveconfig", lambda: read_tree(str(mount), COUNTERS))
     raw("create one", create_one)
     delete_one()
+    raw("clearconfig", lambda: unbuild(mount, luns))
+    build(mount, luns, whole=True)
     for tool, words in tools.items():
         run(f"{tool} --version", [*words, "--version"])
         for name in ("ls", "create one"):
@@ -96,7 +128,7 @@ def measure(luns: int, tools: dict[str, list[str]]) -> None:
         delete_one()
         for name in ("saveconfig", "clearconfig", "restoreconfig"):
             run(f"{tool} {name}", [*words, *COMMANDS[name]])
-    raw("clearconfig", world.clear)
+    world.clear()
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = {"kernel"}
-"""Boots a machine and starts targetcli in it: minutes. tests/kernel runs it in the machine that it has."""
+"""Boots a machine and starts targetcli in it: minutes. tests/kernel runs it in the machine that it has, and
+whole on demand."""
 BENCHES = sorted(
     {path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith(("_", "test_"))}
     - LEFT_OUT

@@ -32,6 +32,8 @@ class Userspace:
 
     options: tuple[str, ...] = ("--userspace",)
     """What isadmin must be told to work on it."""
+    pace = 1
+    """How many times as long as here a command may take where it runs."""
     tells_of_sizes = True
     """Do initiators hear that a LUN has another size? If not, they have to look again."""
 

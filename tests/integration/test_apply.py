@@ -291,19 +291,20 @@ def waiting(world: Userspace) -> list[int]:
 
 
 def two_waiting(world: Userspace) -> list[int]:
-    wait_until(lambda: len(waiting(world)) == 2, "two processes that wait")
+    wait_until(lambda: len(waiting(world)) == 2, "two processes that wait", 30 * world.pace)
     return waiting(world)
 
 
 def test_one_that_would_undo_is_replaced_when_it_is_killed(configured: Userspace, tmp_path: Path) -> None:
-    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "8")
+    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", str(8 * configured.pace))
     for at in (0, 1):
         before = two_waiting(configured)
         os.kill(before[at], signal.SIGKILL)
         wait_until(lambda gone=before[at]: gone not in waiting(configured), "its end")  # type: ignore[misc]
         assert before[1 - at] in two_waiting(configured)
-    wait_until(lambda: configured.isadmin("diff").returncode == 0, "the undoing")
-    wait_until(lambda: not waiting(configured), "the end of both")
+    limit = 30 * configured.pace
+    wait_until(lambda: configured.isadmin("diff").returncode == 0, "the undoing", limit)
+    wait_until(lambda: not waiting(configured), "the end of both", limit)
 
 
 def kill_all(pids: list[int]) -> None:
@@ -314,9 +315,9 @@ def kill_all(pids: list[int]) -> None:
 
 
 def test_what_nobody_is_left_to_undo_the_next_command_does(configured: Userspace, tmp_path: Path) -> None:
-    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "3")
+    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", str(3 * configured.pace))
     kill_all(two_waiting(configured))
-    (record,) = (configured.runtime / "unconfirmed").iterdir()
+    (record,) = configured.host.unconfirmed.iterdir()
     os.utime(record, (0, 0))
     assert configured.isadmin("diff").returncode == 9
     done = configured.isadmin("/backstores/ramdisk", "create", "other", "1M")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from isadmin.config import document
 from isadmin.config.model import flatten
 from isadmin.lio import files, snapshot, told
 from tests.integration.sandbox import Userspace
+from tests.integration.walk import contents
 
 TARGET = "iqn.2003-01.org.linux-iscsi.test:t1"
 INITIATOR = "iqn.2003-01.org.linux-iscsi.test:i1"
@@ -109,16 +112,26 @@ def test_half_made_objects_are_shown_saved_and_cleared(half_made: Userspace, tmp
     assert left.stdout.splitlines() == ["+ /iscsi/no name at all"]
 
 
-def test_every_node_of_half_made_objects_answers(half_made: Userspace) -> None:
-    tree = json.loads(answered(half_made, "--output", "json", "ls"))["node"]
-    paths = list(nodes(tree))
-    assert len(paths) > len(HALF_MADE)
+def paths_that_answer(world: Userspace, *options: str) -> list[str]:
+    """The paths of all nodes; each answers to every command that reads."""
+
+    def run(*words: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
+        return world.isadmin(*options, *words, typed=typed, userspace=not options)
+
+    listed = run("--output", "json", "ls")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    paths = list(nodes(json.loads(listed.stdout)["node"]))
     lines = [f"'{path}' {command}" for path in paths for command in READING]
-    done = half_made.isadmin("--keep-going", "-f", "-", typed="\n".join(lines) + "\n")
+    done = run("--keep-going", "-f", "-", typed="\n".join(lines) + "\n")
     said = done.stderr.splitlines()
     # That not every kind of node has every command is all that is wrong.
     odd = [line for line in said[:-1] if "Command not found" not in line]
     assert not odd, odd[:10]
+    return paths
+
+
+def test_every_node_of_half_made_objects_answers(half_made: Userspace) -> None:
+    assert len(paths_that_answer(half_made)) > len(HALF_MADE)
 
 
 def copied(mount: Path, place: Path) -> None:
@@ -157,6 +170,10 @@ def newer(userspace: Userspace, tmp_path: Path) -> Path:
     (root / TPG / "acls" / INITIATOR / "lun_0/new_group").mkdir()
     (root / "core/newstore_5/n1/attrib").mkdir(parents=True)
     (root / "core/newstore_5/n1/info").write_text("Status: ACTIVATED\n")
+    (root / TPG / "lun/lun_5").mkdir()
+    (root / TPG / "lun/lun_5/link").symlink_to(root / "core/newstore_5/n1")
+    (root / TPG / "acls" / INITIATOR / "lun_5").mkdir()
+    (root / TPG / "acls" / INITIATOR / "lun_5/link").symlink_to(root / TPG / "lun/lun_5")
     (root / "newfabric/some.wwn/tpgt_1/lun/lun_0").mkdir(parents=True)
     (root / "newfabric/discovery_auth").mkdir()
     return root
@@ -168,18 +185,34 @@ def test_what_newer_kernels_have_is_shown_and_kept(userspace: Userspace, newer: 
         assert (done.returncode, done.stderr) == (0, ""), (words, done.stderr)
         return done.stdout
 
-    assert "lun0" in on_it("ls")
+    before = contents(newer)
+    listed = on_it("ls")
+    assert "lun0" in listed
+    # A fabric and a kind of storage unheard of are neither shown nor saved, and stay as they are; what they
+    # have to do with the others is shown.
+    assert not re.search("newfabric|some.wwn|o- n1", listed)
+    assert re.search(r"lun5 \.+ \[newstore_5/n1 ", listed)
+    assert re.search(r"mapped_lun5 \.+ \[lun5 newstore_5/n1 \(rw\)\]", listed)
     assert "quantum_mode=entangled" in on_it("/backstores/ramdisk/r1", "get", "attribute")
     saved = tmp_path / "newer.json"
     on_it("saveconfig", str(saved))
     content = json.loads(saved.read_text())
+    assert {target["fabric"] for target in content["targets"]} == {"iscsi"}
     (so,), tpg = content["storage_objects"], content["targets"][0]["tpgs"][0]
     assert so["attributes"]["quantum_mode"] == "entangled"
     assert "read_only_fact" not in so["attributes"]
     assert tpg["parameters"]["NewKey"] == "Yes"
+    assert [lun["index"] for lun in tpg["luns"]] == [0]
+    assert [lun["index"] for lun in tpg["node_acls"][0]["mapped_luns"]] == [0]
     assert tpg["node_acls"][0]["attributes"]["quantum_mode"] == "entangled"
     assert "No difference" in on_it("diff", str(saved))
     document.value(content)
+    assert contents(newer) == before
+
+
+def test_every_node_of_a_newer_kernel_answers(userspace: Userspace, newer: Path) -> None:
+    paths = paths_that_answer(userspace, "--configfs", str(newer))
+    assert {f"/iscsi/{TARGET}/tpg1/luns/lun0", "/backstores/ramdisk/r1"} <= set(paths)
 
 
 class Deleter:
@@ -305,15 +338,18 @@ def test_commands_beside_somebody_who_deletes(userspace: Userspace, deleter: Del
     thread = threading.Thread(target=keep_deleting)
     thread.start()
     try:
-        lines = ["ls", f"saveconfig {tmp_path}/saved.json force=true", f"/iscsi/{TARGET} ls", "get global"]
+        saved = f"{tmp_path}/saved.json"
+        lines = ["ls", f"saveconfig {saved} force=true", f"/iscsi/{TARGET} ls", "get global", "sessions list"]
+        lines.append(f"diff {saved}")
         for options in ((), ("--output", "json")):
             done = userspace.isadmin(*options, "--keep-going", typed="\n".join(lines * 5) + "\n")
             # What comes and goes all the while may be said not to be there.
             odd = [line for line in done.stderr.splitlines() if "not there (any more)" not in line]
             assert not odd or odd[-1].startswith("warning: "), odd
-            assert len(odd) <= 1
+            assert len(odd) <= 1, "\n".join(odd)
     finally:
         over.set()
         thread.join()
     assert not failed
-    document.value(json.loads((tmp_path / "saved.json").read_text()))
+    # What was saved at any moment can be restored.
+    answered(userspace, "restoreconfig", saved)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,11 @@ def lio() -> Iterator[None]:
     if world.in_use():
         pytest.exit("this machine's target is configured: its tests would destroy the configuration")
     world.load()
-    with world.kept_state():
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(world.kept_state())
+        except world.StateKeptError as error:
+            pytest.exit(str(error))
         yield
 
 

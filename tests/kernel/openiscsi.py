@@ -84,9 +84,16 @@ class Initiator:
         assert done.returncode == status, (arguments, done.returncode, output)
         return output
 
-    def discover(self, portal: str) -> list[str]:
+    def discover(self, portal: str, chap: Chap | None = None, *, status: int = 0) -> list[str]:
         """Send targets: the lines "ADDRESS:PORT,TAG TARGET"."""
-        return self.admin("-m", "discovery", "-t", "sendtargets", "-p", portal).splitlines()
+        if chap is None:
+            words = ["-m", "discovery", "-t", "sendtargets", "-p", portal]
+            return self.admin(*words, status=status).splitlines()
+        words = ["-m", "discoverydb", "-t", "sendtargets", "-p", portal]
+        self.admin(*words, "-o", "new")
+        for name, value in chap.settings("discovery.sendtargets.auth").items():
+            self.admin(*words, "-o", "update", "-n", name, "-v", value)
+        return self.admin(*words, "--discover", status=status).splitlines()
 
     def configure(self, target: str, portal: str, settings: dict[str, str]) -> None:
         """Change a record's settings, by name."""

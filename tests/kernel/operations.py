@@ -22,8 +22,8 @@ from tests.kernel.world import CONFIGFS
 Record = dict[str, Any]
 
 
-def real(path: str) -> str:
-    return str(CONFIGFS / path) if path else str(CONFIGFS)
+def real(path: str, root: Path = CONFIGFS) -> str:
+    return str(root / path) if path else str(root)
 
 
 def text(data: bytes) -> str:
@@ -56,12 +56,16 @@ def write(path: str, data: bytes, flags: int = os.O_WRONLY) -> int:
 class Operations:
     """Each operation is a method; it returns what was recorded as its result, and raises OSError."""
 
+    def __init__(self, root: Path = CONFIGFS) -> None:
+        """`root`: the directory in which `target` is."""
+        self._root = root
+
     def run(self, record: Record) -> tuple[int, Any]:
         """(errno, result)."""
         operation: Callable[[str, Any], Any] = getattr(self, f"do_{record['op']}")
         value = base64.b64decode(record["value_b64"]) if "value_b64" in record else record.get("value")
         try:
-            return 0, operation(real(record["path"]), value)
+            return 0, operation(real(record["path"], self._root), value)
         except OSError as error:
             return error.errno or 0, None
 
@@ -84,7 +88,7 @@ class Operations:
         return text(read(path))
 
     def do_symlink(self, path: str, value: str) -> None:
-        os.symlink(value if value.startswith(("/", ".")) else real(value), path)
+        os.symlink(value if value.startswith(("/", ".")) else real(value, self._root), path)
 
     def do_unlink(self, path: str, _: Any) -> None:
         os.unlink(path)
@@ -93,10 +97,10 @@ class Operations:
         return os.readlink(path)
 
     def do_rename(self, path: str, value: str) -> None:
-        os.rename(path, real(value))
+        os.rename(path, real(value, self._root))
 
     def do_link(self, path: str, value: str) -> None:
-        os.link(path, real(value))
+        os.link(path, real(value, self._root))
 
     def do_creat(self, path: str, _: Any) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
@@ -137,28 +141,30 @@ class Operations:
         return {"bsize": st.f_bsize, "namemax": st.f_namemax, "flag": st.f_flag, "blocks": st.f_blocks}
 
 
-def dump(root: str = "target") -> dict[str, Record]:
-    """The tree: path -> path, mode, type; nlink, or size and content or errno, or target."""
+def dump(root: Path = CONFIGFS) -> dict[str, Record]:
+    """The tree `target` in a directory: path -> path, mode, type; nlink, or size and content or errno, or
+    target."""
     entries: dict[str, Record] = {}
 
     def walk(path: str) -> None:
-        st = os.lstat(real(path))
+        place = real(path, root)
+        st = os.lstat(place)
         entry: Record = {"path": path, "mode": oct(stat.S_IMODE(st.st_mode))}
         entries[path] = entry
         if stat.S_ISLNK(st.st_mode):
-            entry |= {"type": "link", "target": os.readlink(real(path)), "size": st.st_size}
+            entry |= {"type": "link", "target": os.readlink(place), "size": st.st_size}
         elif stat.S_ISDIR(st.st_mode):
             entry |= {"type": "dir", "nlink": st.st_nlink}
-            for child in sorted(os.listdir(real(path))):
+            for child in sorted(os.listdir(place)):
                 walk(f"{path}/{child}")
         else:
             entry |= {"type": "file", "size": st.st_size}
             try:
-                entry["content"] = text(read(real(path)))
+                entry["content"] = text(read(place))
             except OSError as error:
                 entry["errno"] = error.errno
 
-    walk(root)
+    walk("target")
     return entries
 
 

@@ -13,23 +13,39 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from subprocess import TimeoutExpired
 
 import pytest
 
 from tests.kernel import vm
 
-SILENCE_LIMIT = 900.0
+SILENCE_LIMIT = 900
 """Seconds without a report after which the machine is given up."""
-HANGING = 840
-"""Seconds after which the test that runs tells where it is. Not earlier: Python may crash on telling."""
+AN_EXAMPLE = 120
+"""Seconds more for each example that a run is told to try."""
+BEFORE_GIVEN_UP = 60
+"""Seconds before that in which the test that runs tells where it is. Not earlier: Python may crash on
+telling."""
+EXAMPLES = "_EXAMPLES"
+"""Ends the names of environment variables that say how long a run is to be."""
 OOPS = re.compile(
-    r"^.*(?:BUG: kernel|BUG: unable|Oops:|Kernel panic|general protection fault).*$", re.MULTILINE
+    r"^.*(?:BUG: kernel|BUG: unable|kernel BUG at|invalid opcode|Oops:|Kernel panic|general protection fault"
+    r"|list_(?:add|del) corruption).*$",
+    re.MULTILINE,
 )
+WARNED = re.compile(
+    # A processor in software may well be found to be stuck.
+    r"^.*(?:WARNING: |refcount_t: |INFO: task .* blocked for more than"
+    r"|BUG: (?!soft lockup|workqueue lockup)).*$",
+    re.MULTILINE,
+)
+"""What a kernel says more quietly, in its log alone."""
 MODE = pytest.StashKey[str]()
 REASON = pytest.StashKey[str]()
 REMOTE = pytest.StashKey["Remote"]()
+DISPOSABLE = pytest.StashKey[int]()
+"""How many are left out because they want a disposable machine."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +55,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--kernel-long", action="store_true", help="run those, too, that take long in a machine in software"
+    )
+    group.addoption(
+        "--kernel-disposable",
+        action="store_true",
+        help="with --kernel=host, run those, too, that want a machine that is of no other use",
     )
     group.addoption("--kvm", action="store_true", help="run the virtual machine with KVM, not in software")
     group.addoption("--kernel-reports", type=int, metavar="FD", help="write test reports as JSON lines to FD")
@@ -52,7 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "kernel(disposable, long): needs the kernel's target; with disposable=True, a machine for it alone; "
         "with long=True, only with --kernel-long",
     )
-    config.addinivalue_line("markers", "vm: boots virtual machines of its own")
+    config.addinivalue_line(
+        "markers", "vm(long): boots virtual machines of its own; with long=True, only with --kernel-long"
+    )
     lacks = vm.missing()
     chosen = config.getoption("kernel") or ("none" if lacks else "vm")
     if chosen == "vm" and lacks:
@@ -68,6 +91,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"kernel: {config.stash[MODE]}" + (f" ({reason})" if reason else "")
 
 
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    number = config.stash.get(DISPOSABLE, 0)
+    said = f"kernel: {number} tests left out that want a disposable machine (--kernel-disposable runs them)"
+    return [said] if number else []
+
+
 def runs_in_vm(item: pytest.Item) -> bool:
     return item.config.stash[MODE] == "vm" and item.get_closest_marker("kernel") is not None
 
@@ -75,8 +104,8 @@ def runs_in_vm(item: pytest.Item) -> bool:
 def is_kernel(item: pytest.Item, kind: str) -> bool:
     """Is it marked as a kernel's test of this kind? One that is `disposable` sets up a machine as no test
     should do to one that is used for anything else; one that is `long` takes minutes in software."""
-    mark = item.get_closest_marker("kernel")
-    return mark is not None and bool(mark.kwargs.get(kind))
+    marks = (item.get_closest_marker(name) for name in ("kernel", "vm"))
+    return any(mark.kwargs.get(kind) for mark in marks if mark is not None)
 
 
 def unlike(item: pytest.Item) -> Collection[str]:
@@ -93,8 +122,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     mode = config.stash[MODE]
     leave_out = {"vm": (), "host": ("vm",), "none": ("vm", "kernel")}[mode]
     out = [item for item in items if any(item.get_closest_marker(name) for name in leave_out)]
-    if mode == "host" and config.getoption("kernel_reports") is None:
-        out += [item for item in items if is_kernel(item, "disposable")]
+    if mode == "host" and not config.getoption("kernel_disposable"):
+        disposable = [item for item in items if is_kernel(item, "disposable")]
+        config.stash[DISPOSABLE] = len(disposable)
+        out += disposable
     if not config.getoption("kernel_long"):
         out += [item for item in items if is_kernel(item, "long")]
     # Shared test code whose module says why a kernel does otherwise.
@@ -107,6 +138,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: 2 if runs_in_vm(item) else 1 if item.get_closest_marker("vm") else 0)
 
 
+def silence_limit(environment: Mapping[str, str]) -> int:
+    """Seconds that a test of a run of this length may take."""
+    counts = [int(count) for name, count in environment.items() if name.endswith(EXAMPLES)]
+    return SILENCE_LIMIT + AN_EXAMPLE * max(counts, default=0)
+
+
 class Remote:
     """The session's machine, and the pytest in it that runs `nodes` in order."""
 
@@ -117,24 +154,26 @@ class Remote:
         """How much of the console has been looked at."""
         self._trouble = ""
         """Why no more reports will come."""
+        self._limit = silence_limit(os.environ)
+        self._last = nodes[-1]
         try:
             self._vm.start()
             options = [
                 "--kernel=host",
                 "--kernel-long",
+                "--kernel-disposable",
                 "--kernel-reports=3",
                 "-p",
                 "no:cacheprovider",
                 "-o",
-                f"faulthandler_timeout={HANGING}",
+                f"faulthandler_timeout={self._limit - BEFORE_GIVEN_UP}",
             ]
             command = [sys.executable, "-m", "pytest", *options, *nodes]
-            # How long a run is to be.
-            env = {name: value for name, value in os.environ.items() if name.endswith("_EXAMPLES")}
+            env = {name: value for name, value in os.environ.items() if name.endswith(EXAMPLES)}
             self._pytest = self._vm.launch(
                 ["sh", "-c", 'exec "$@" 3>&1 1>&2', "sh", *command], cwd=config.rootpath, env=env
             )
-            self._lines = self._pytest.lines(SILENCE_LIMIT)
+            self._lines = self._pytest.lines(self._limit)
         except vm.VmDiedError as error:
             self._trouble = str(error)
 
@@ -155,6 +194,8 @@ class Remote:
             self._trouble = "not run: the machine or its pytest ended in an earlier test"
         if oopses := self._oopses():
             yield self._failure(item, oopses)
+        if item.nodeid == self._last and not self._trouble and (warnings := self._warnings()):
+            yield self._failure(item, warnings)
 
     def _next_line(self) -> bytes | None:
         try:
@@ -165,7 +206,7 @@ class Remote:
                 self._trouble = f"pytest in the machine ended early with status {status}\n{said}"
         except TimeoutExpired:
             said = self._pytest.stderr.decode(errors="replace")[-4000:]
-            self._trouble = f"no report for {SILENCE_LIMIT:.0f} s\n{said}\n{self._vm.epitaph()}"
+            self._trouble = f"no report for {self._limit} s\n{said}\n{self._vm.epitaph()}"
         except vm.VmDiedError as error:
             self._trouble = f"the machine died\n{error}"
         else:
@@ -176,6 +217,15 @@ class Remote:
         console = self._vm.console()
         new, self._seen = console[self._seen :], len(console)
         return f"the kernel oopsed\n{new}" if OOPS.search(new) else ""
+
+    def _warnings(self) -> str:
+        """What the kernel warned of in any test."""
+        try:
+            log = self._vm.run(["dmesg"]).stdout
+        except (vm.VmDiedError, TimeoutExpired) as error:
+            return f"the machine does not say what its kernel warned of\n{error}"
+        found = [match.start() for match in WARNED.finditer(log)]
+        return f"the kernel warned, in this test or before\n{log[found[0] :][:8000]}" if found else ""
 
     def _failure(self, item: pytest.Item, text: str) -> pytest.TestReport:
         return pytest.TestReport(

@@ -10,10 +10,23 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from isadmin.userspace.configfs.iscsi_attributes import KEYS
-from isadmin.userspace.configfs.tree import Tree
+
+
+class HasMode(Protocol):
+    @property
+    def mode(self) -> int: ...
+
+
+class Tree(Protocol):
+    """What a step is chosen in: paths are relative to `target`, "" is that."""
+
+    def listdir(self, path: str) -> list[str]: ...
+
+    def stat(self, path: str) -> HasMode: ...
+
 
 FILES = Path("/run/isadmin-random")
 BLOCK_DEVICE = FILES / "block"
@@ -31,8 +44,16 @@ CORE = (
     "pscsi_0",
     "none_0",
 )
-TARGETS = ("iqn.2003-01.org.test:a", "iqn.2003-01.org.test:b", "eui.0123456789abcdef", "no name")
-INITIATORS = ("iqn.2003-01.org.test:i1", "iqn.2003-01.org.test:i2", "i3")
+TARGETS = (
+    "iqn.2003-01.org.test:a",
+    "iqn.2003-01.org.test:b",
+    "eui.0123456789abcdef",
+    "no name",
+    "naa.5001405000000001",
+    "naa.5001405000000002",
+    "fc.5001405000000003",
+)
+INITIATORS = ("iqn.2003-01.org.test:i1", "iqn.2003-01.org.test:i2", "i3", "naa.5001405000000009")
 PORTALS = (
     "127.0.0.1:3260",
     "127.0.0.1:3261",
@@ -43,7 +64,7 @@ PORTALS = (
     "10.9.9.9:3260",
 )
 NAMES = {
-    "": ("iscsi", "iscsi", "none"),
+    "": ("iscsi", "loopback", "vhost", "none"),
     "core": CORE,
     "core/HBA": ("d", "e", "alua"),
     "core/HBA/DEVICE/alua": ("g", "h", "default_tg_pt_gp"),
@@ -88,6 +109,10 @@ WORDS = (
     " 1",
     "0x10",
     "1 2",
+    "online",
+    "offline",
+    "naa.5001405000000005",
+    "iqn.2003-01.org.test:n\n",
 )
 CONTROL = (
     f"fd_dev_name={FILES}/a,fd_dev_size=1048576",
@@ -104,6 +129,8 @@ CONTROL = (
 LEFT_OUT = re.compile(
     # Crash a kernel: not without a configured device, not twice.
     r".*/attrib/emulate_(tpu|tpws)|.*/alua_lu_gp"
+    # Asks for a SCSI host of the machine's: listed in differences.py.
+    r"|core/pscsi_.*/hba_mode"
     # Loads modules of hardware that is not there.
     r"|.*/np/.*/(iser|cxgbit)"
     # Where files on this machine are kept.
@@ -111,9 +138,11 @@ LEFT_OUT = re.compile(
 )
 
 
+Operation = tuple[str, str] | tuple[str, str, str]
+"""Its kind, a path, and a value."""
 TPG = "target/iscsi/iqn.2003-01.org.test:a/tpgt_1"
 MAPPED = f"{TPG}/acls/iqn.2003-01.org.test:i1/lun_0"
-START = (
+START: tuple[Operation, ...] = (
     ("mkdir", "target/core/fileio_0"),
     ("mkdir", "target/core/fileio_0/d"),
     ("write", "target/core/fileio_0/d/control", CONTROL[0]),
@@ -129,6 +158,7 @@ START = (
     ("write", "target/iscsi/discovery_auth/userid_mutual", "mu"),
     ("write", "target/iscsi/discovery_auth/password_mutual", "mp"),
     ("write", "target/iscsi/discovery_auth/enforce_discovery_auth", "0"),
+    ("write", "target/iscsi/cpus_allowed_list", "0-1"),
     ("mkdir", "target/iscsi/iqn.2003-01.org.test:a"),
     ("mkdir", TPG),
     ("mkdir", f"{TPG}/np/127.0.0.1:3260"),
@@ -139,11 +169,18 @@ START = (
     ("mkdir", MAPPED),
     ("symlink", f"{MAPPED}/link", f"{TPG}/lun/lun_0"),
     ("write", f"{TPG}/enable", "1"),
+    ("mkdir", "target/loopback"),
+    ("mkdir", "target/loopback/naa.5001405000000001"),
+    ("mkdir", "target/loopback/naa.5001405000000001/tpgt_1"),
+    ("mkdir", "target/vhost"),
+    ("mkdir", "target/vhost/naa.5001405000000002"),
+    ("mkdir", "target/vhost/naa.5001405000000002/tpgt_1"),
+    ("mkdir", "target/vhost/naa.5001405000000002/tpgt_1/lun/lun_0"),
 )
 """A target that serves: what is most worth disturbing."""
 
 
-IDLE = (
+IDLE: tuple[Operation, ...] = (
     ("mkdir", "target/core/fileio_1"),
     ("mkdir", "target/core/fileio_1/d"),
     ("write", "target/core/fileio_1/d/control", CONTROL[1]),
@@ -154,22 +191,14 @@ IDLE = (
     ("mkdir", "target/core/iblock_0/d"),
     ("write", "target/core/iblock_0/d/control", CONTROL[6]),
     ("write", "target/core/iblock_0/d/enable", "1"),
-    ("mkdir", "target/loopback"),
-    ("mkdir", "target/loopback/naa.5001405000000001"),
-    ("mkdir", "target/loopback/naa.5001405000000001/tpgt_1"),
-    ("mkdir", "target/vhost"),
-    ("mkdir", "target/vhost/naa.5001405000000002"),
-    ("mkdir", "target/vhost/naa.5001405000000002/tpgt_1"),
-    ("mkdir", "target/vhost/naa.5001405000000002/tpgt_1/lun/lun_0"),
 )
-"""Disks that nobody uses, whose values are free, and portal groups of other fabrics."""
+"""Disks that nobody uses, whose values are free."""
 TAKEN = (*NUMBERS[:10], "Yes", "No", "CHAP", "None", "CHAP,None", "NULL", "abc", "")
 """Values that some file takes."""
 
 
 NUMBERED = re.compile(rf".*/param/({'|'.join(name for name, key in KEYS.items() if key.numbers)})")
-"""Of any other text a kernel takes the digits at its beginning, if there are any, and keeps the text; the
-tree refuses it, as a value that is not what it says."""
+"""Of any other text than a number a kernel takes what is one of it: listed in differences.py."""
 
 
 def every_write(tree: Tree) -> list[tuple[str, str]]:
@@ -196,13 +225,29 @@ def every_write(tree: Tree) -> list[tuple[str, str]]:
     return writes
 
 
-def records(tree: Tree, steps: Iterable[tuple[str, int]]) -> Iterator[dict[str, Any]]:
+def record(operation: Operation) -> dict[str, Any]:
+    """As tests.kernel.operations has it."""
+    kind, path, *value = operation
+    return {"op": kind, "path": path} | ({"value": value[0]} if value else {})
+
+
+def records(tree: Tree, steps: Iterable[Step]) -> Iterator[dict[str, Any]]:
     """START, then what each step's number means in the tree as it is when the step is asked for."""
-    for operation, path, *value in START:
-        yield {"op": operation, "path": path} | ({"value": value[0]} if value else {})
+    for operation in START:
+        yield record(operation)
     for kind, number in steps:
         choose: Callable[[Tree, random.Random], dict[str, Any]] = globals()[f"_{kind}"]
         yield choose(tree, random.Random(number))
+
+
+Step = tuple[str, int]
+"""A kind and a number."""
+
+
+def sequence(seed: int, steps: int = 200) -> list[Step]:
+    """The same steps at all times."""
+    rng = random.Random(seed)
+    return [(rng.choice(KINDS), rng.getrandbits(32)) for _ in range(steps)]
 
 
 KINDS = (
@@ -249,10 +294,10 @@ PLACES = (*NAMES, "core/HBA/DEVICE", "FABRIC/TARGET/TPG/lun/LUN", "FABRIC/TARGET
 OBJECTS = {
     "HBA": re.compile(r"\w+_\w+"),
     "DEVICE": re.compile(r"\w"),
-    "FABRIC": re.compile("iscsi"),
-    "TARGET": re.compile(r"(iqn|eui|no).*"),
+    "FABRIC": re.compile("iscsi|loopback|vhost"),
+    "TARGET": re.compile(r"(iqn|eui|no|naa|fc).*"),
     "TPG": re.compile(r"tpgt_.*"),
-    "ACL": re.compile(r"i.*"),
+    "ACL": re.compile(r"(i|naa).*"),
     "LUN": re.compile(r"lun_.*"),
 }
 
@@ -301,7 +346,16 @@ def _mkdir(tree: Tree, rng: random.Random) -> dict[str, Any]:
         pattern = rng.choice(list(NAMES))
         places = _matching(tree, pattern)
     path, name = rng.choice(places), rng.choice(NAMES[pattern])
+    if pattern == "FABRIC/TARGET" and path.startswith("loopback/"):
+        # Another spelling of a tag crashes a kernel, which has one place a tag, when both are removed.
+        name = next((one for one in _listed(tree, path) if _tag(one) == _tag(name) is not None), name)
     return {"op": "mkdir", "path": whole(f"{path}/{name}".lstrip("/"))}
+
+
+def _tag(name: str) -> int | None:
+    """A portal group's, however its name spells it."""
+    number = name.removeprefix("tpgt_")
+    return int(number) if number.isdecimal() else None
 
 
 def _rmdir(tree: Tree, rng: random.Random) -> dict[str, Any]:
@@ -310,7 +364,7 @@ def _rmdir(tree: Tree, rng: random.Random) -> dict[str, Any]:
 
 def _symlink(tree: Tree, rng: random.Random) -> dict[str, Any]:
     luns = _matching(tree, "FABRIC/TARGET/TPG/lun/LUN")
-    # A kernel lets a second link into a mapping whose LUN has lost its device; the tree has one link a LUN.
+    # A second link into a mapping is listed in differences.py.
     mapped = [
         path
         for path in _matching(tree, "FABRIC/TARGET/TPG/acls/ACL/LUN")
@@ -343,7 +397,11 @@ def _unlink(tree: Tree, rng: random.Random) -> dict[str, Any]:
 def _write(tree: Tree, rng: random.Random) -> dict[str, Any]:
     path = _file(tree, rng)
     pool = CONTROL if path.endswith("/control") else NUMBERS if rng.random() < 0.7 else WORDS
-    return {"op": "write", "path": whole(path), "value": rng.choice(pool)}
+    value = rng.choice(pool)
+    if path.endswith("/lu_gp_id") and value == "0":
+        # Any number: a kernel counts them from its start.
+        value = "7"
+    return {"op": "write", "path": whole(path), "value": value}
 
 
 def _control(tree: Tree, rng: random.Random) -> dict[str, Any]:

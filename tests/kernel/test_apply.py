@@ -11,16 +11,19 @@ from tests.integration.test_apply import (  # noqa: F401
     test_a_dry_run_tells_what_could_not_be_made,
     test_a_process_that_dies_while_applying_is_undone,
     test_a_step_that_fails_takes_everything_back,
+    test_any_configuration_becomes_any_other_and_rtslib_says_the_same,
     test_changes_are_taken_back_one_after_the_other,
     test_diff_says_by_its_status_whether_there_is_a_difference,
     test_earlier_generations_come_back,
     test_enabling_moves_no_login_method_but_by_hand,
     test_one_attribute_is_one_write,
+    test_sessions_on_what_does_not_change_stay_up,
     test_what_is_confirmed_stays,
     test_what_is_not_confirmed_is_undone,
     test_what_somebody_else_changed_since_is_not_undone_unasked,
     test_what_was_saved_comes_back_with_blocks_of_4096,
     test_yaml_is_as_good,
+    writer,
 )
 
 pytestmark = pytest.mark.kernel

@@ -1,4 +1,4 @@
-"""What of apply takes a machine in software minutes: the integration tests' own code."""
+"""What of apply waits to be confirmed while Python starts more than once: the integration tests' own code."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import pytest
 
 from tests.integration.test_apply import (  # noqa: F401
     configured,
-    test_any_configuration_becomes_any_other_and_rtslib_says_the_same,
-    test_sessions_on_what_does_not_change_stay_up,
-    writer,
+    test_one_that_would_undo_is_replaced_when_it_is_killed,
+    test_what_nobody_is_left_to_undo_the_next_command_does,
 )
 
 pytestmark = pytest.mark.kernel(long=True)

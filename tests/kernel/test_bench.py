@@ -1,5 +1,6 @@
 """The bench on the kernel's target runs: briefly, and without targetcli, whose commands take a machine in
-software half a minute each. What its figures are worth is for `python -m tests.bench.kernel` to say."""
+software half a minute each (test_bench_whole has it). What its figures are worth is for `python -m
+tests.bench.kernel` to say."""
 
 from __future__ import annotations
 

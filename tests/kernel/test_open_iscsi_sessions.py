@@ -1,12 +1,14 @@
-"""What the kernel's initiator does beyond logging in once, at both targets: digests, several sessions, a disk
-that grows, a target that restarts."""
+"""What the kernel's initiator does beyond logging in once, at both targets: discovery with CHAP, digests,
+several sessions, a disk that grows, a target that restarts."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,17 +17,20 @@ from tests.integration import guide
 from tests.integration.devices import LoopDevices
 from tests.integration.sandbox import Userspace, wait_until
 from tests.kernel import openiscsi, served
-from tests.kernel.openiscsi import LIMIT, Initiator
-from tests.kernel.writing import Disk, Writer, check, content
+from tests.kernel.openiscsi import AUTHENTICATION_FAILED, LIMIT, LOGIN_FAILED, Chap, Initiator
+from tests.kernel.writing import BLOCK, Disk, Writer, check, content
 
 pytestmark = pytest.mark.kernel(disposable=True)
 
 TARGET = "iqn.2003-01.org.linux-iscsi.test:open"
 NAME = "iqn.2003-01.org.linux-iscsi.test:host"
 PORTAL = "127.0.0.1:3260"
-SIZE = 32 << 20
+MIB = 1 << 20
+SIZE = 32 * MIB
 BLOCKS = range(64)
 TPG = f"/iscsi/{TARGET}/tpg1"
+ONE_WAY = Chap("finder", "finder-and-a-long-secret")
+MUTUAL = Chap("finder", "finder-and-a-long-secret", "found", "found-and-another-secret")
 DIGESTS = {"node.conn[0].iscsi.HeaderDigest": "CRC32C", "node.conn[0].iscsi.DataDigest": "CRC32C"}
 
 
@@ -49,6 +54,26 @@ def initiator() -> Iterator[Initiator]:
         yield initiator
 
 
+@pytest.mark.parametrize("chap", [ONE_WAY, MUTUAL], ids=["chap", "mutual-chap"])
+def test_discovery_that_demands_chap(
+    target: Userspace, initiator: Initiator, tmp_path: Path, chap: Chap
+) -> None:
+    configure(target, tmp_path)
+    words = f"enable=1 userid={chap.user} password={chap.secret}"
+    if chap.target_user:
+        words += f" mutual_userid={chap.target_user} mutual_password={chap.target_secret}"
+    served.configure(target, f"/iscsi set discovery_auth {words}\n")
+    initiator.discover(PORTAL, status=AUTHENTICATION_FAILED)
+    initiator.discover(PORTAL, replace(chap, secret="not-the-secret-at-all"), status=AUTHENTICATION_FAILED)
+    if chap.target_user:
+        wrong = replace(chap, target_secret="not-the-target-secret")
+        initiator.discover(PORTAL, wrong, status=LOGIN_FAILED)
+    assert initiator.discover(PORTAL, chap) == [f"{PORTAL},1 {TARGET}"]
+    initiator.login(TARGET, PORTAL)
+    assert initiator.disk(TARGET, 0).is_block_device()
+    initiator.logout(TARGET, PORTAL)
+
+
 def test_header_and_data_digests(target: Userspace, initiator: Initiator, tmp_path: Path) -> None:
     configure(target, tmp_path)
     initiator.discover(PORTAL)
@@ -60,9 +85,22 @@ def test_header_and_data_digests(target: Userspace, initiator: Initiator, tmp_pa
     writer.start()
     writer.wait_for_more(100)
     written = writer.stop()
+    # Much at once: several R2Ts of many data segments each, one way, and many segments the other.
+    disk = initiator.disk(TARGET, 0)
+    transfer = int(Path("/sys/block", disk.name, "queue/max_sectors_kb").read_text()) << 10
+    assert transfer >= 2 * int(session.read("max_burst_len"))
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    source.write_bytes(os.urandom(4 * MIB))
+    direct = ("bs=1M", "status=none")
+    after = f"{len(BLOCKS) * BLOCK // MIB + 1}"
+    subprocess.run(["dd", f"if={source}", f"of={disk}", f"seek={after}", "oflag=direct", *direct], check=True)
     initiator.logout(TARGET, PORTAL)
     initiator.login(TARGET, PORTAL)
-    check(initiator.disk(TARGET, 0), written)
+    disk = initiator.disk(TARGET, 0)
+    check(disk, written)
+    words = [f"if={disk}", f"of={copy}", f"skip={after}", "count=4", "iflag=direct", *direct]
+    subprocess.run(["dd", *words], check=True)
+    assert copy.read_bytes() == source.read_bytes()
 
 
 def test_four_sessions_show_one_disk(target: Userspace, initiator: Initiator, tmp_path: Path) -> None:
@@ -121,9 +159,26 @@ def test_grown_disk_is_seen_after_a_rescan(
     subprocess.run(["resize2fs", str(disk)], check=True, capture_output=True)
     subprocess.run(["fsck.ext4", "-f", "-n", str(disk)], check=True, capture_output=True)
     with Disk(disk) as writing:
-        last = 2 * SIZE // len(content(0, 0)) - 1
+        last = 2 * SIZE // BLOCK - 1
         writing.write(last, content(last, 1))
         assert writing.read(last) == content(last, 1)
+
+
+def test_resized_disk_is_seen_after_a_rescan(target: Userspace, initiator: Initiator, tmp_path: Path) -> None:
+    """A file that isadmin makes longer, on a target that goes on serving it."""
+    configure(target, tmp_path)
+    initiator.discover(PORTAL)
+    initiator.login(TARGET, PORTAL)
+    disk = initiator.disk(TARGET, 0)
+    assert size_of(disk) == SIZE
+    served.configure(target, f"/backstores/fileio/file resize {2 * SIZE}\n")
+    initiator.admin("-m", "session", "-R")
+    wait_until(lambda: size_of(disk) == 2 * SIZE, "the new size", LIMIT)
+    with Disk(disk) as writing:
+        last = 2 * SIZE // BLOCK - 1
+        writing.write(last, content(last, 1))
+        assert writing.read(last) == content(last, 1)
+    assert len(openiscsi.sessions(TARGET)) == 1
 
 
 def test_restart_of_the_daemon_is_not_seen_by_a_writer(

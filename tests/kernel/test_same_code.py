@@ -1,4 +1,5 @@
-"""Every integration test runs on the kernel's target too, or says why it does not."""
+"""Every integration test runs on the kernel's target too, or says why it does not; and what runs on demand
+only says why that is."""
 
 from __future__ import annotations
 
@@ -7,11 +8,14 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from tests.kernel.plugin import is_kernel
+
 INTEGRATION = Path(__file__).parents[1] / "integration"
 DAEMON = "the daemon's own"
 FILE = "of a file"
 WITHOUT = {
-    "test_apply_faults": "each of hundreds of system calls fails once: minutes in a machine in software",
     "test_crashes": "it kills the daemon",
     "test_daemon": DAEMON,
     "test_daemon_exec": DAEMON,
@@ -22,11 +26,8 @@ WITHOUT = {
     "test_medium_errors": "it has the daemon's own reads and writes fail",
     "test_top": "what the daemon counts",
     "test_user_backstores": "its stand-in for tcmu-runner has no kernel to serve",
-    "test_apply.test_one_that_would_undo_is_replaced_when_it_is_killed": "its few seconds are over before "
-    "Python has started twice in a machine in software",
     "test_apply.test_what_is_not_confirmed_is_not_saved": "it starts the target anew; a kernel's goes with "
     "its machine, and with what waits to be confirmed",
-    "test_apply.test_what_nobody_is_left_to_undo_the_next_command_does": "as the one that is replaced",
     "test_bad_input.test_no_target_at_all_says_what_to_do": "there is no target to be missing",
     "test_daemon_units.test_only_one_unit_restores_the_kernel_target_at_boot": FILE,
     "test_daemon_units.test_systemd_accepts_it": FILE,
@@ -38,6 +39,23 @@ WITHOUT = {
     "test_shell.test_a_killed_target_is_said_and_the_session_can_go_on_with_the_next": DAEMON,
 }
 """Module, or module and test -> why it does not run on the kernel's target."""
+
+LONG = {
+    "test_apply_faults": "each of hundreds of system calls fails once",
+    "test_apply_long": "what waits to be confirmed waits until Python has started more than once",
+    "test_bad_input": "hundreds of lines in dozens of shells, of which hardly one reaches a target",
+    "test_bench_whole": "targetcli takes half a minute a command",
+    "test_consequences": "a configuration is made for each of dozens of commands that delete",
+    "test_dry_run": "a configuration is made for each of dozens of commands",
+    "test_guide.test_main_flow_at_other_doors[repl]": "a prompt looks at each key as it comes",
+    "test_nodes": "hundreds of commands, each compared with what targetcli said",
+    "test_output": "a command for each schema, which are the shell's and not the kernel's",
+    "test_reshaping": "a configuration is made and read twice for each of a dozen commands",
+    "test_shell": "prompts in pseudo-terminals",
+    "test_undo_values": "hundreds of values are set and taken back",
+}
+"""Module, or module and test -> why it runs with --kernel-long only: it takes a machine in software minutes,
+and what it tries that is the kernel's own is tried by others."""
 
 
 def found_in(directory: Path) -> Iterator[tuple[str, str]]:
@@ -57,3 +75,30 @@ def test_every_integration_test_runs_on_a_kernel_or_says_why_not() -> None:
     assert everything - here == left_out
     known = {module for module, _ in everything} | {".".join(one) for one in everything}
     assert WITHOUT.keys() <= known
+
+
+def collected(request: pytest.FixtureRequest) -> Iterator[tuple[str, list[pytest.Item]]]:
+    """Each module of this directory and its tests, parameters and all."""
+    here = request.node.getparent(pytest.Module).parent
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        yield path.stem, list(pytest.Module.from_parent(here, path=path).collect())  # type: ignore[arg-type]
+
+
+def test_every_test_that_takes_long_says_why(request: pytest.FixtureRequest) -> None:
+    found = set()
+    for module, items in collected(request):
+        long = {item.name for item in items if is_kernel(item, "long")}
+        whole = len(long) == len(items)
+        found |= {module} if whole else {f"{module}.{name}" for name in long}
+    assert found == LONG.keys()
+    assert all(LONG.values())
+
+
+def test_every_test_that_a_kernel_does_otherwise_is_one(request: pytest.FixtureRequest) -> None:
+    """The names that UNLIKE tables leave out are those of tests."""
+    tables = 0
+    for module, items in collected(request):
+        unlike = getattr(importlib.import_module(f"tests.kernel.{module}"), "UNLIKE", {})
+        tables += bool(unlike)
+        assert unlike.keys() <= {item.name for item in items}, module
+    assert tables >= 3

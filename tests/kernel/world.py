@@ -6,6 +6,7 @@ It offers what tests.integration.sandbox.Userspace offers, so that the same test
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,6 +58,8 @@ def clear() -> None:
     for secret in (*MOUNT.glob("*/discovery_auth/userid*"), *MOUNT.glob("*/discovery_auth/password*")):
         if secret.read_text() not in ("\n", "NULL\n"):
             secret.write_text("NULL")
+    for demand in MOUNT.glob("*/discovery_auth/enforce_discovery_auth"):
+        demand.write_text("0")
     # Mapped LUNs before the LUNs that they show: an unlinked LUN with a mapping cannot be removed.
     for pattern in ("*/*/tpgt_*/acls/*/lun_*", "*/*/tpgt_*/lun/lun_*", "*/*/tpgt_*/np/*"):
         for directory in MOUNT.glob(pattern):
@@ -74,36 +77,67 @@ def clear() -> None:
     assert not left, left
 
 
-def unlinked_files(directory: Path) -> dict[Path, bytes]:
-    """Every file below a directory, and its content; empty when there is no such directory."""
-    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+class StateKeptError(Exception):
+    """An earlier run was killed before it could put back what was saved on this machine; the text says where
+    it is."""
+
+
+def kept(directory: Path) -> Path:
+    """Where what is in this directory is during a run: on disk, where it outlives a run that is killed."""
+    return directory.with_name(f"{directory.name}.kept-by-isadmin-tests")
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """All files, with their modes, times and owners; what is at the target stays."""
+    # Nobody else's from the first byte: there are secrets among them.
+    mask = os.umask(0o077)
+    try:
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+    finally:
+        os.umask(mask)
+    for path in (source, *source.rglob("*")):
+        owner = path.lstat()
+        os.chown(target / path.relative_to(source), owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 @contextmanager
 def kept_state() -> Iterator[None]:
-    """What is saved on this machine is put aside, and back at the end."""
-    before = {directory: unlinked_files(directory) for directory in STATE if directory.is_dir()}
+    """What is saved on this machine is put aside, and back at the end. StateKeptError if it is aside."""
+    if aside := [str(kept(directory)) for directory in STATE if kept(directory).exists()]:
+        raise StateKeptError(
+            f"a run that was killed left what this machine had saved in {' and '.join(aside)}: put it back, "
+            "then delete that"
+        )
+    before = [directory for directory in STATE if directory.is_dir()]
+    for directory in before:
+        # Under its own name only once it is whole: nothing is deleted before.
+        unfinished = kept(directory).with_name(f"{kept(directory).name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        copy_tree(directory, unfinished)
+        unfinished.rename(kept(directory))
     empty_state()
     try:
         yield
     finally:
         empty_state()
-        for files in before.values():
-            for path, data in files.items():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
+        for directory in before:
+            copy_tree(kept(directory), directory)
+            shutil.rmtree(kept(directory))
 
 
 def empty_state() -> None:
+    """No file is left; directories stay."""
     for directory in STATE:
-        for path in unlinked_files(directory):
-            path.unlink()
+        for path in directory.rglob("*"):
+            if path.is_symlink() or not path.is_dir():
+                path.unlink()
 
 
 class Kernel(Userspace):
     """The kernel's target: `mount` is LIO's target/ directory, `state` where isadmin saves by default."""
 
     options = ()
+    pace = 8
     tells_of_sizes = False
 
     def __init__(self, directory: Path, forks: Forks) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from isadmin.userspace.configfs.context import Context
 from isadmin.userspace.configfs.schema import File, Kind, Show, Store, kind
-from isadmin.userspace.configfs.values import PAGE_SIZE, TEXT, U16, fail, one_of, stripped, unsigned
+from isadmin.userspace.configfs.values import PAGE_SIZE, TEXT, U16, as_int, fail, one_of, stripped, unsigned
 from isadmin.userspace.model import Device, LuGroup, Lun, TargetPortGroup
 
 NAME_BUFFER = 256
@@ -173,7 +173,7 @@ def _store_port_group_id(context: Context, port_group: TargetPortGroup, text: st
 def _port_group_members(context: Context, port_group: TargetPortGroup) -> str:
     """Each line has a NUL after it, as the kernel leaves it there."""
     return page(
-        f"{FABRIC_NAMES[lun.tpg.target.fabric.name]}/{lun.tpg.target.name}"
+        f"{FABRIC_NAMES[lun.tpg.target.fabric.name]}/{lun.tpg.target.wwn}"
         f"/tpgt_{lun.tpg.tag}/{lun.dirname}\n\0"
         for lun in port_group.members
     )
@@ -200,7 +200,7 @@ def _store_access_state(context: Context, port_group: TargetPortGroup, text: str
         fail(errno.EINVAL)
     if port_group.device.unit is None:
         fail(errno.ENODEV)
-    state = unsigned(text)
+    state = as_int(unsigned(text))
     if not port_group.access_type & IMPLICIT:
         fail(errno.EINVAL)
     if state == LBA_DEPENDENT and port_group.access_type & EXPLICIT:
@@ -217,7 +217,10 @@ def _store_access_state(context: Context, port_group: TargetPortGroup, text: str
 def _store_access_status(context: Context, port_group: TargetPortGroup, text: str) -> None:
     if port_group.group_id is None:
         fail(errno.EINVAL)
-    port_group.access_status = one_of(text, range(len(STATUSES)))
+    status = as_int(unsigned(text))
+    if status not in range(len(STATUSES)):
+        fail(errno.EINVAL)
+    port_group.access_status = status
     context.engine.alua_changed(port_group)
 
 

@@ -354,6 +354,8 @@ def change(context: Context, device: Device, name: str, value: int) -> None:
         except OSError:
             device.attrib[name] = old
             raise
+    if name == "queue_depth":
+        device.queue_depth_written = value
     if name == "pi_prot_type":
         # What is protected is checked, until told otherwise.
         device.attrib["pi_prot_verify"] = int(value != 0)

@@ -160,14 +160,20 @@ def _fileio_info(device: Device) -> str:
     )
 
 
+def start_tables(device: Device) -> None:
+    """What `enable` gives a ramdisk; what control is told later changes nothing in it."""
+    control = device.control
+    if device.plugin == "rd_mcp" and "rd_nullio" not in control:
+        device.tables = int(control["rd_pages"]) // PAGES_PER_TABLE + 1
+
+
 def _ramdisk_info(device: Device) -> str:
     control = device.control
     pages = int(control.get("rd_pages", 0))
     nullio = int("rd_nullio" in control)
-    tables = pages // PAGES_PER_TABLE + 1 if device.unit is not None and not nullio else 0
     return (
         f"TCM RamDisk ID: {device.plugin_id}  RamDisk Makeup: rd_mcp\n"
-        f"        PAGES/PAGE_SIZE: {pages}*4096  SG_table_count: {tables}"
+        f"        PAGES/PAGE_SIZE: {pages}*4096  SG_table_count: {device.tables}"
         f"  nullio: {nullio} dummy: {int('rd_dummy' in control)}\n"
     )
 
@@ -222,6 +228,6 @@ def show_info(context: Context, device: Device) -> str:
     attrib = device.attrib
     status = "ACTIVATED" if device.exports else "DEACTIVATED"
     return (
-        f"Status: {status}  Max Queue Depth: 0  SectorSize: {attrib['block_size']}"
+        f"Status: {status}  Max Queue Depth: {device.queue_depth_written}  SectorSize: {attrib['block_size']}"
         f"  HwMaxSectors: {attrib['hw_max_sectors']}\n        {_INFO[device.plugin](device)}"
     )

@@ -21,7 +21,7 @@ from isadmin.userspace.configfs.attributes import (
     start_attributes,
 )
 from isadmin.userspace.configfs.context import Context
-from isadmin.userspace.configfs.control import check_control, show_info, store_control
+from isadmin.userspace.configfs.control import check_control, show_info, start_tables, store_control
 from isadmin.userspace.configfs.lba_map import store_lba_map
 from isadmin.userspace.configfs.schema import File, Kind, Show, Store, group, kind
 from isadmin.userspace.configfs.values import TEXT, U16, fail, unsigned
@@ -84,6 +84,7 @@ def _store_enable(context: Context, device: Device, text: str) -> None:
     device.plugin_id = device.hba.next_plugin_id
     device.hba.next_plugin_id += 1
     start_attributes(device)
+    start_tables(device)
     if device.plugin == "pscsi":
         facts = unit.facts
         device.vendor = facts.get("vendor", device.vendor)

@@ -62,7 +62,7 @@ def _link_lun(context: Context, lun: Lun, source: object, name: str) -> None:
 
 
 def _unlink_lun(context: Context, lun: Lun) -> None:
-    """Mappings of the LUN stay and are dead."""
+    """Mappings of the LUN stay and are dead; its port's secondary state is that of what is linked next."""
     device = lun.device
     if device is None:
         return
@@ -72,7 +72,6 @@ def _unlink_lun(context: Context, lun: Lun) -> None:
     lun.device = None
     lun.link_name = ""
     join_port_group(context, lun, None)
-    lun.offline = lun.secondary_status = lun.secondary_write_metadata = 0
     for mapped in lun.mapped:
         mapped.lun = None
     lun.mapped.clear()

@@ -45,14 +45,16 @@ ACL = acl_kind((), ())
 
 
 def _make_tpg(context: Context, target: Target, name: str) -> tuple[Kind, Tpg]:
+    """Loopback's place for a tag is taken once: removing two spellings of one (tpgt_1, tpgt_01) crashes a
+    kernel."""
     fabric = target.fabric.name
     if not name.startswith("tpgt_"):
         fail(errno.EINVAL)
     try:
-        tag = unsigned(name[5:], base=10 if fabric == "vhost" else 0)
+        tag = unsigned(name[5:], base=10)
     except OSError:
         fail(errno.EINVAL)
-    if tag >= TAGS[fabric]:
+    if tag >= TAGS[fabric] or (fabric == "loopback" and tag in target.tpgs):
         fail(errno.EINVAL)
     tpg = Tpg(target, tag, attrib={FABRIC_PROT_TYPE: 0})
     target.add_tpg(tpg)

@@ -202,7 +202,7 @@ LUN = group(
                     lambda context, lun, device: f"{_fabric(lun)}Port#{lun.relative_target_port}\n"
                 ),
                 "port_index": _of_lun(
-                    lambda context, lun, device: f"{lun.tpg.target.name}+t+{lun.tpg.tag}\n"
+                    lambda context, lun, device: f"{lun.tpg.target.wwn}+t+{lun.tpg.tag}\n"
                 ),
                 "in_cmds": _lun_counter("num_cmds"),
                 "write_mbytes": _lun_counter("write_bytes", in_mebibytes=True),
@@ -217,7 +217,7 @@ LUN = group(
                 "device": _of_lun(lambda context, lun, device: f"scsiTransport{_fabric(lun)}\n"),
                 "indx": _of_lun(lambda context, lun, device: instance_index(lun.tpg)),
                 "dev_name": _of_lun(
-                    lambda context, lun, device: f"{lun.tpg.target.name}+{device.serial or device.vendor}\n"
+                    lambda context, lun, device: f"{lun.tpg.target.wwn}+{device.serial or device.vendor}\n"
                 ),
                 "proto_id": _of_lun(_protocol),
             },

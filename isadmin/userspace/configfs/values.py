@@ -55,6 +55,11 @@ def signed(text: str, bits: int = 32) -> int:
     return unsigned(text, limit - 1)
 
 
+def as_int(number: int) -> int:
+    """What is left of a number in an int: some files take more, and keep that much."""
+    return (number + (1 << 31) & U32) - (1 << 31)
+
+
 def boolean(text: str) -> int:
     """kstrtobool: only the first one or two characters count. 1 or 0; EINVAL otherwise."""
     first, second = text[:1], text[1:2]

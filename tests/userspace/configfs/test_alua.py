@@ -132,6 +132,25 @@ def test_a_lun_offline(box: Box) -> None:
     box.refuses(errno.EINVAL, f"{lun}/alua_tg_pt_write_md", "2")
 
 
+def test_what_a_lun_was_stays_for_the_next_link(box: Box) -> None:
+    box.tpg()
+    lun = box.lun(FILE)
+    names = ("alua_tg_pt_offline", "alua_tg_pt_write_md", "alua_tg_pt_status")
+    for name in names:
+        box.write(f"{lun}/{name}", "1")
+    box.tree.unlink(f"{lun}/link")
+    box.tree.symlink(box.ramdisk(), f"{lun}/other")
+    assert [box.read(f"{lun}/{name}") for name in names] == ["1\n"] * 3
+
+
+def test_an_int_is_kept_of_a_state_and_its_status(box: Box) -> None:
+    for name, shown in (("alua_access_status", "Altered by Explicit STPG"), ("alua_access_state", "1")):
+        box.write(f"{DEFAULT}/{name}", "4294967297")
+        assert box.read(f"{DEFAULT}/{name}") == f"{shown}\n"
+        box.refuses(errno.EINVAL, f"{DEFAULT}/{name}", "4294967295", "-1")
+        box.refuses(errno.ERANGE, f"{DEFAULT}/{name}", "18446744073709551617")
+
+
 def test_lu_groups(box: Box) -> None:
     path = f"{FILE}/alua_lu_gp"
     assert box.read(path) == "LU Group Alias: default_lu_gp\nLU Group ID: 0\n"

@@ -94,6 +94,24 @@ def test_a_plugin_must_be_told_enough(box: Box, hba: str, control: str) -> None:
     assert not box.calls("open_unit")
 
 
+def test_info_says_the_queue_depth_that_was_written(box: Box) -> None:
+    path = box.fileio()
+    assert box.read(f"{path}/attrib/queue_depth") == "128\n"
+    assert "Max Queue Depth: 0 " in box.read(f"{path}/info")
+    box.write(f"{path}/attrib/queue_depth", "64")
+    assert "Max Queue Depth: 64 " in box.read(f"{path}/info")
+
+
+def test_info_says_the_tables_that_a_ramdisk_was_enabled_with(box: Box) -> None:
+    path = box.ramdisk()
+    box.write(f"{path}/control", "rd_pages=1000000,rd_nullio=1")
+    assert "PAGES/PAGE_SIZE: 1000000*4096  SG_table_count: 1  nullio: 1" in box.read(f"{path}/info")
+    box.mkdirs("core/rd_mcp_1/null")
+    box.write("core/rd_mcp_1/null/control", "rd_pages=16,rd_nullio=1")
+    box.write("core/rd_mcp_1/null/enable", "1")
+    assert "SG_table_count: 0  nullio: 1" in box.read("core/rd_mcp_1/null/info")
+
+
 def test_removing_closes_the_unit(box: Box) -> None:
     box.fileio()
     device = box.tree.root.hbas["fileio_0"].devices["f1"]

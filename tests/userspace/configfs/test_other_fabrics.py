@@ -30,9 +30,18 @@ def test_what_is_no_target_name(box: Box, name: str) -> None:
 @pytest.mark.parametrize(("fabric", "tags"), [(LOOP, 32), (VHOST, 256)])
 def test_tags_have_an_end(box: Box, fabric: str, tags: int) -> None:
     box.tpg(f"{fabric}/tpgt_{tags - 1}")
-    for name in (f"tpgt_{tags}", "tpgt_x", "tpgt_", "x"):
+    for name in (f"tpgt_{tags}", "tpgt_x", "tpgt_", "x", "tpgt_0x10"):
         with fails(errno.EINVAL):
             box.tree.mkdir(f"{fabric}/{name}")
+
+
+def test_loopback_has_one_place_a_tag(box: Box) -> None:
+    """Where the spelling makes no difference; a kernel that takes both crashes."""
+    box.tpg(f"{LOOP}/tpgt_1")
+    with fails(errno.EINVAL):
+        box.tree.mkdir(f"{LOOP}/tpgt_01")
+    box.tpg(f"{VHOST}/tpgt_1")
+    box.tree.mkdir(f"{VHOST}/tpgt_01")
 
 
 @pytest.mark.parametrize(("fabric", "busy"), [(LOOP, errno.EPERM), (VHOST, errno.EBUSY)])
@@ -96,6 +105,15 @@ def test_protocols(box: Box, name: str, number: int) -> None:
     box.ramdisk()
     lun = box.lun(RAM, 0, box.tpg(f"loopback/{name}/tpgt_1"))
     assert box.read(f"{lun}/statistics/scsi_transport/proto_id") == f"{number}\n"
+
+
+def test_texts_call_a_fibre_channel_name_without_its_prefix(box: Box) -> None:
+    box.ramdisk()
+    lun = box.lun(RAM, 0, box.tpg("vhost/fc.5/tpgt_1"))
+    assert box.read(f"{RAM}/alua/default_tg_pt_gp/members") == "vhost/5/tpgt_1/lun_0\n\0"
+    assert box.read(f"{lun}/statistics/scsi_tgt_port/port_index") == "5+t+1\n"
+    assert box.read(f"{lun}/statistics/scsi_transport/dev_name") == "5+LIO-ORG\n"
+    assert box.read(f"{lun}/statistics/scsi_transport/proto_id") == "0\n"
 
 
 def test_acls_are_taken(box: Box) -> None:
