@@ -218,17 +218,26 @@ def _regrouped(key: Key, lun: Lun, again: Mapping[Key, str], sets: list[Set]) ->
 
 def dangling(flat: Flat) -> list[str]:
     """What refers to something that is not there, one text each."""
+    return [text for _, text in _dangling(flat)]
+
+
+def without_dangling(flat: Flat) -> Flat:
+    """The same without what refers to something that is not there."""
+    while gone := {key for key, _ in _dangling(flat)}:
+        flat = {key: one for key, one in flat.items() if key not in gone}
+    return flat
+
+
+def _dangling(flat: Flat) -> Iterator[tuple[Key, str]]:
     there = {value.path for value in flat.values() if isinstance(value, StorageObject)}
-    found = []
     for key, value in flat.items():
         if isinstance(value, Lun) and value.storage_object not in there:
-            found.append(f"{name_of(key)} needs {value.storage_object}, which is not there")
+            yield key, f"{name_of(key)} needs {value.storage_object}, which is not there"
         elif isinstance(value, MappedLun) and ("lun", *key[1:4], value.tpg_lun) not in flat:
-            found.append(f"{name_of(key)} needs lun{value.tpg_lun}, which its portal group does not have")
+            yield key, f"{name_of(key)} needs lun{value.tpg_lun}, which its portal group does not have"
         parent = parent_of(key)
         if parent is not None and parent not in flat:
-            found.append(f"{name_of(key)} needs {name_of(parent)}, which is not there")
-    return found
+            yield key, f"{name_of(key)} needs {name_of(parent)}, which is not there"
 
 
 def _made_again(now: Flat, wanted: Flat) -> dict[Key, str]:

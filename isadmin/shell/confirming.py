@@ -2,9 +2,11 @@
 
 What is to be undone is on the disk before the first change is made. Two processes of their own wait for the
 time to pass, and watch each other: when one is killed, the other makes a new one. Whichever is first undoes
-the change, under the target's lock; `confirm` removes the file, and they end. The end of the process that
-applies does not matter; if it comes while it is applying, what it did is undone at once. If all of them are
-killed, the next command that changes the target finds the file, and undoes what is overdue before it begins.
+the change, under the target's lock, with what others have made since that needs what goes; `confirm` removes
+the file, and they end. The end of the process that applies does not matter; if it comes while it is applying,
+what it did is undone at once. If all of them are killed, the next command that changes the target finds the
+file, and undoes what is overdue before it begins. What LIO refuses to have undone keeps no command from being
+carried out: it is warned of, and tried again, until it succeeds or is confirmed.
 
     python -m isadmin.shell.confirming HOST FILE APPLYING READY
 
@@ -23,11 +25,13 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isadmin.config import generations, journal
-from isadmin.config.model import sort_key
+from isadmin.config.changes import Delete
+from isadmin.config.model import Key, name_of, sort_key
 from isadmin.errors import IsadminError
 
 if TYPE_CHECKING:
@@ -165,18 +169,23 @@ def confirm(session: Session) -> None:
 
 
 def settle(session: Session) -> None:
-    """Undo what is overdue and has nobody left who does it; under the lock. Raises IsadminError."""
+    """Undo what is overdue and has nobody left who does it; under the lock. If that cannot be, it is only
+    said: `confirm`, `undo` and all else must stay possible."""
     file = pending(session.host)
     entry = None if file is None else journal.read(file)
     if file is None or entry is None:
         return
-    seconds, life = _facts(entry)
-    if life == _life(session.host) and _remaining(file, seconds) > 0:
+    try:
+        seconds, life = _facts(entry)
+        if life == _life(session.host) and _remaining(file, seconds) > 0:
+            return
+        session.warn(_take_back(session, file, entry))
+    except FileNotFoundError:
         return
-    if _take_back(session, file, entry):
-        session.warn(f"the change of {entry.origin.time} was not confirmed in time and is undone now")
-    else:
-        session.warn(f"the change of {entry.origin.time} was not confirmed, and ended with its target")
+    except (IsadminError, OSError) as error:
+        what = f"the change of {entry.origin.time} was not confirmed in time and cannot be undone"
+        cause = error.line() if isinstance(error, IsadminError) else str(error)
+        session.warn(f"{what}: {cause}: `confirm` keeps it")
 
 
 # The processes that wait
@@ -232,7 +241,8 @@ def _wait(
         if done is False or (done and remaining <= 0):
             try:
                 _undo(host, file, entry)
-            except (IsadminError, OSError):
+            except Exception as error:  # noqa: BLE001 - whatever it was, it must be tried again
+                _log(host, f"the change of {entry.origin.time} cannot be undone: {error}")
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
         # Nothing is ever sent: it is readable once it has ended.
@@ -259,23 +269,52 @@ def _undo(host: Host, file: Path, entry: journal.Entry) -> None:
             return
         host.prepare()
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - no path of anything
-            _take_back(Session(host, out=nowhere, err=nowhere), file, entry)
+            _log(host, _take_back(Session(host, out=nowhere, err=nowhere), file, entry))
 
 
-def _take_back(session: Session, file: Path, entry: journal.Entry) -> bool:
-    """Undo a change; False if there is no need, as its target has ended since. Raises IsadminError."""
+def _log(host: Host, text: str) -> None:
+    """Nobody sees what these processes print: the system's log has it, and a file of the target's."""
+    import syslog
+
+    syslog.openlog("isadmin", syslog.LOG_PID, syslog.LOG_DAEMON)
+    syslog.syslog(syslog.LOG_WARNING, text)
+    with suppress(OSError):
+        line = f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n"
+        descriptor = os.open(log_of(host), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as log:
+            log.write(line)
+
+
+def log_of(host: Host) -> Path:
+    """Where the processes that wait write what they did, and why they could not."""
+    return host.unconfirmed.with_name("unconfirmed.log")
+
+
+def _take_back(session: Session, file: Path, entry: journal.Entry) -> str:
+    """Undo a change, unless its target has ended since; what to say of it. Raises IsadminError."""
     from isadmin.shell import plans
 
     _, life = _facts(entry)
-    alive = life == _life(session.host)
-    if alive:
+    what = f"the change of {entry.origin.time} was not confirmed, and ended with its target"
+    if life == _life(session.host):
         now = plans.running(session)
-        plans.do(session, plans.back_to(now, entry.before), now)
+        plan = plans.back_to(now, entry.before, along=True)
+        plans.do(session, plan, now)
+        what = f"the change of {entry.origin.time} was not confirmed in time and is undone now"
+        along = _along(plan, entry)
+        if along:
+            what += f", with what has come to need it: {', '.join(map(name_of, along))}"
     # What is undone cannot be undone once more.
     noted = journal.newest(session.host.journal, 1)
     journal.forget([one for one in noted if one.before == entry.before])
     _drop(file)
-    return alive
+    return what
+
+
+def _along(plan: Plan, entry: journal.Entry) -> list[Key]:
+    """What is deleted that the change itself had not made."""
+    deleted = {change.key for change in plan.changes if isinstance(change, Delete)}
+    return sorted(deleted - plan.result.keys() - entry.before.keys(), key=sort_key)
 
 
 if __name__ == "__main__":

@@ -247,11 +247,12 @@ def _taken_back(session: Session, plan: Plan, before: Flat, error: BaseException
         raise failure from error
 
 
-def back_to(now: Flat, objects: journal.Objects) -> Plan:
+def back_to(now: Flat, objects: journal.Objects, *, along: bool = False) -> Plan:
     """The plan that makes these objects be as given, None for not at all, and leaves the others, and values
-    of objects that are gone.
+    of objects that are gone. What came later and needs what goes stands in the way, or, with `along`, goes
+    with it.
 
-    Raises IsadminError if something that came later stands in the way.
+    Raises IsadminError if something stands in the way.
     """
     wanted = dict(now)
     for key, one in objects.items():
@@ -265,6 +266,8 @@ def back_to(now: Flat, objects: journal.Objects) -> Plan:
     for key in list(wanted):
         if key[-1] == DEFAULT_GROUP and parent_of(key) not in wanted:
             del wanted[key]
+    if along:
+        wanted = diff.without_dangling(wanted)
     try:
         return diff.exact(now, diff.merged(now, wanted, prune=True))
     except diff.DanglingError as error:

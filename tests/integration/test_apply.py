@@ -345,6 +345,47 @@ def test_what_is_not_confirmed_is_not_saved(configured: Userspace, tmp_path: Pat
     wait_until(lambda: not waiting(configured), "the end of those that wait")
 
 
+def log_of(world: Userspace) -> str:
+    """What the processes that would undo a change have written."""
+    file = world.runtime / "unconfirmed.log"
+    return file.read_text() if file.exists() else ""
+
+
+def test_what_has_come_to_need_an_unconfirmed_change_goes_with_it(
+    configured: Userspace, tmp_path: Path
+) -> None:
+    more = write(tmp_path / "x.json", {"storage_objects": [{"plugin": "ramdisk", "name": "m", "size": 4096}]})
+    ok(configured, "apply", more, "--confirm-within", "2")
+    ok(configured, f"{TPG}/luns", "create", "/backstores/ramdisk/m")
+    wait_until(lambda: configured.isadmin("diff").returncode == 0, "the undoing")
+    wait_until(lambda: not waiting(configured), "the end of those that wait")
+    assert f"with what has come to need it: {TPG}/luns/lun2" in log_of(configured)
+    assert ok(configured, "/backstores/ramdisk", "create", "other", "1M")
+
+
+def test_what_cannot_be_undone_keeps_no_command_from_its_work(configured: Userspace, tmp_path: Path) -> None:
+    wanted = saved(configured)
+    (gone,) = [so for so in wanted["storage_objects"] if so["name"] == "f1"]
+    wanted["storage_objects"].remove(gone)
+    tpg = wanted["targets"][0]["tpgs"][0]
+    tpg["luns"] = [lun for lun in tpg["luns"] if not lun["storage_object"].endswith("f1")]
+    for acl in tpg["node_acls"]:
+        acl["mapped_luns"] = [one for one in acl["mapped_luns"] if one["tpg_lun"] == 0]
+    ok(configured, "apply", write(tmp_path / "x.json", wanted), "--prune", "--confirm-within", "1")
+    Path(gone["dev"]).unlink()
+    wait_until(lambda: "cannot be undone" in log_of(configured), "a try to undo it")
+    done = configured.isadmin("/backstores/ramdisk", "create", "other", "1M")
+    assert done.returncode == 0, done.stderr
+    assert "cannot be undone: Could not create /backstores/fileio/f1" in done.stderr
+    assert "`confirm` keeps it" in done.stderr
+    assert configured.isadmin("undo").returncode == 0
+    assert configured.isadmin("/backstores/ramdisk", "delete", "r1").returncode == 0
+    confirmed = configured.isadmin("confirm")
+    assert (confirmed.returncode, confirmed.stdout) == (0, "Confirmed: the changes stay\n")
+    wait_until(lambda: not waiting(configured), "the end of those that wait")
+    assert "warning" not in configured.isadmin("saveconfig").stderr
+
+
 KILLED = """
 import os, signal, sys
 from isadmin.lio import files
