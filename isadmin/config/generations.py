@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import json
 import os
 import pwd
@@ -68,9 +69,14 @@ def _name_of(uid: int) -> str:
 
 
 def every(state: Path) -> list[Generation]:
-    """All generations beside a saved configuration, the oldest first."""
+    """All generations beside a saved configuration, the oldest first: in the order of their numbers, whatever
+    the clock said; those of other tools among them by their time."""
     found = [_read_header(path) for path in (state / DIRECTORY).glob(PATTERN)]
-    return sorted(found, key=lambda one: (one.origin.time, one.number or 0, one.path.name))
+    numbered = sorted((one for one in found if one.number is not None), key=lambda one: one.number or 0)
+    latest = itertools.accumulate((one.origin.time for one in numbered), max)
+    placed = [(when, 1, one.number or 0, "", one) for when, one in zip(latest, numbered, strict=True)]
+    placed += [(one.origin.time, 0, 0, one.path.name, one) for one in found if one.number is None]
+    return [one for *_, one in sorted(placed, key=lambda place: place[:-1])]
 
 
 def find(state: Path, number: int) -> Generation | None:
@@ -78,8 +84,11 @@ def find(state: Path, number: int) -> Generation | None:
     return next((one for one in every(state) if one.number == number), None)
 
 
-def keep(state: Path, content: bytes, origin: Origin, most: int) -> Generation:
-    """Add a generation, and delete the oldest ones beyond `most`; the newest again if it has this content.
+def keep(
+    state: Path, content: bytes, origin: Origin, most: int, *, spare: Generation | None = None
+) -> Generation:
+    """Add a generation, and delete the oldest ones beyond `most`, but for `spare`; the newest again if it has
+    this content.
 
     Raises OSError.
     """
@@ -94,8 +103,9 @@ def keep(state: Path, content: bytes, origin: Origin, most: int) -> Generation:
         path = path.with_name(path.name.replace("-json", f".{number:06d}-json"))
     write_atomically(path, compressed(content, json.dumps({"number": number, **asdict(origin)})))
     for old in before[: max(0, len(before) + 1 - max(most, 1))]:
-        with contextlib.suppress(OSError):
-            old.path.unlink()
+        if old != spare:
+            with contextlib.suppress(OSError):
+                old.path.unlink()
     return Generation(path, number, origin)
 
 

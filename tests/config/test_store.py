@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -100,6 +101,66 @@ def test_an_empty_configuration_does_not_replace_a_full_one_unasked(tmp_path: Pa
     assert store.read(file) == EMPTY
 
 
+SYNTAX_ERROR = b'{"storage_objects": [{"name": "a", "plugin": "ramdisk"}], "targets": [],}'
+
+
+@pytest.mark.parametrize("new", [EMPTY, full("b")], ids=["empty", "full"])
+@pytest.mark.parametrize("kept", [None, 10], ids=["any-file", "with-generations"])
+def test_what_is_no_configuration_is_replaced_by_force_alone_and_kept(
+    tmp_path: Path, new: dict[str, Any], kept: int | None
+) -> None:
+    file = tmp_path / "saveconfig.json"
+    file.write_bytes(SYNTAX_ERROR)
+    with pytest.raises(RefusedFileError, match="holds something that is no configuration: not saved"):
+        store.save(file, new, generations=kept)
+    assert file.read_bytes() == SYNTAX_ERROR
+    assert store.save(file, new, generations=kept, force=True)
+    assert store.read(file) == new
+    (copy,) = tmp_path.glob("saveconfig.json.*")
+    assert copy.read_bytes() == SYNTAX_ERROR
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_what_cannot_be_read_is_replaced_by_force_alone_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    file = tmp_path / "saveconfig.json"
+    store.save(file, full("a"))
+    was = file.read_bytes()
+
+    def unreadable(path: Path) -> bytes:
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", unreadable)
+        for new in (EMPTY, full("b")):
+            with pytest.raises(RefusedFileError, match=r"cannot be read \(.*\): not saved"):
+                store.save(file, new, generations=10)
+        assert store.save(file, full("b"), generations=10, force=True)
+    assert store.read(file) == full("b")
+    (copy,) = tmp_path.glob("saveconfig.json.*")
+    assert copy.read_bytes() == was
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '{"name": "somebody else\'s"}', '{"storage_objects": [{"x": 1}]}', "7"]
+)
+def test_an_empty_configuration_does_not_replace_what_is_another_thing(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "x.json"
+    file.write_text(text)
+    with pytest.raises(RefusedFileError, match="is empty and"):
+        store.save(file, EMPTY)
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["", " \n", "{}", '{"storage_objects": []}'])
+def test_an_empty_configuration_replaces_nothing(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "x.json"
+    file.write_text(text)
+    assert store.save(file, EMPTY)
+
+
 def test_a_directory_or_device_is_refused(tmp_path: Path) -> None:
     for place in (tmp_path, Path("/dev/null")):
         with pytest.raises(RefusedFileError, match="not a regular file"):
@@ -147,6 +208,32 @@ def test_what_somebody_else_saved_is_kept_too(tmp_path: Path) -> None:
     assert [one.number for one in generations.every(tmp_path)] == [None, 1, 2]
     assert generations.every(tmp_path)[1].origin.command == "found in the file"
     assert generations.every(tmp_path)[1].origin.user == pwd.getpwuid(os.getuid()).pw_name
+
+
+@pytest.mark.parametrize("most", [1, 2, 10])
+def test_what_was_just_kept_stays_however_old_its_file_is(tmp_path: Path, most: int) -> None:
+    file = tmp_path / "saveconfig.json"
+    for number in range(12):
+        store.save(file, full(f"n{number}"), generations=most, command="saveconfig")
+    file.write_text(json.dumps(full("of 2020")))
+    os.utime(file, (1577836800, 1577836800))
+    store.save(file, full("new"), generations=most, command="saveconfig")
+    assert names_in(tmp_path)[-2:] == ["of 2020", "new"]
+    assert len(names_in(tmp_path)) == max(most, 2)
+    assert [one.number for one in generations.every(tmp_path)][-2:] == [13, 14]
+
+
+def test_a_clock_that_is_set_back_changes_no_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "saveconfig.json"
+    years = iter(range(2030, 2020, -1))
+    monkeypatch.setattr(
+        generations,
+        "origin_now",
+        lambda command: generations.Origin("me", f"{next(years)}-01-01T00:00:00+00:00", command),
+    )
+    for name in "abcde":
+        store.save(file, full(name), generations=3, command="saveconfig")
+    assert names_in(tmp_path) == ["c", "d", "e"]
 
 
 def test_saving_the_same_again_says_so_and_writes_nothing(tmp_path: Path) -> None:

@@ -45,7 +45,9 @@ class SavingCommands(Node):
 
         force
         -----
-        If true, an empty configuration replaces a file that holds one. `--force` says the same.
+        If true, an empty configuration replaces a file that holds one, and any replaces a file
+        that cannot be read or is no JSON, of which a copy is kept beside it. `--force` says the
+        same.
 
         SEE ALSO
         ========
