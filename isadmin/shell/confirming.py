@@ -78,8 +78,9 @@ def _remaining(file: Path, seconds: int) -> float:
 # The process that applies
 
 
-def begin(session: Session, plan: Plan, before: Flat, seconds: int) -> None:
-    """Before applying a plan: note what there is now, and start the processes that wait.
+def begin(session: Session, plan: Plan, before: Flat, seconds: int) -> str:
+    """Before applying a plan: note what there is now, and start the processes that wait. What marks the
+    change, for its entry in the journal.
 
     Raises IsadminError if another change is unconfirmed, or if that cannot be done.
     """
@@ -91,14 +92,15 @@ def begin(session: Session, plan: Plan, before: Flat, seconds: int) -> None:
     facts = json.dumps({"seconds": seconds, "life": _life(session.host)})
     try:
         touched = {key: before.get(key) for key in sorted(plan.keys(), key=sort_key)}
-        journal.push(directory, generations.origin_now(facts), touched, {})
-        file = pending(session.host)
+        mark = os.urandom(8).hex()
+        file = journal.push(directory, generations.origin_now(facts), touched, {}, mark=mark).file
         assert file is not None
         _start(session.host, file)
     except OSError as error:
         raise IsadminError(
             f"Cannot note the change to undo: {error.strerror}", "nothing was changed"
         ) from error
+    return mark
 
 
 def _start(host: Host, file: Path) -> None:
@@ -296,6 +298,7 @@ def _take_back(session: Session, file: Path, entry: journal.Entry) -> str:
 
     _, life = _facts(entry)
     what = f"the change of {entry.origin.time} was not confirmed, and ended with its target"
+    along: list[Key] = []
     if life == _life(session.host):
         now = plans.running(session)
         plan = plans.back_to(now, entry.before, along=True)
@@ -304,11 +307,18 @@ def _take_back(session: Session, file: Path, entry: journal.Entry) -> str:
         along = _along(plan, entry)
         if along:
             what += f", with what has come to need it: {', '.join(map(name_of, along))}"
-    # What is undone cannot be undone once more.
-    noted = journal.newest(session.host.journal, 1)
-    journal.forget([one for one in noted if one.before == entry.before])
+    _forget(session, entry, along)
     _drop(file)
     return what
+
+
+def _forget(session: Session, entry: journal.Entry, along: list[Key]) -> None:
+    """What is undone cannot be undone once more; nor what has gone with it, which was made later."""
+    for one in journal.newest(session.host.journal, journal.MOST):
+        if one.mark == entry.mark:
+            journal.forget([one])
+            return
+        journal.shrunk(one, along)
 
 
 def _along(plan: Plan, entry: journal.Entry) -> list[Key]:

@@ -386,30 +386,84 @@ def test_what_cannot_be_undone_keeps_no_command_from_its_work(configured: Usersp
     assert "warning" not in configured.isadmin("saveconfig").stderr
 
 
-KILLED = """
+SIGNALLED = """
 import os, signal, sys
 from isadmin.lio import files
 write, count = files.write, [0]
-def dying(path, text):
+def signalled(path, text):
     count[0] += 1
-    if count[0] > 3:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if count[0] == 4:
+        os.kill(os.getpid(), int(sys.argv[1]))
     write(path, text)
-files.write = dying
+files.write = signalled
 from isadmin.cli import main
-main(sys.argv[1:])
+sys.exit(main(sys.argv[2:]))
 """
+"""isadmin that is sent a signal just before its fourth write."""
 
 
-def test_a_process_that_dies_while_applying_is_undone(configured: Userspace, tmp_path: Path) -> None:
+def signalled(world: Userspace, number: int, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", SIGNALLED, str(int(number)), *world.options, *words]
+    return subprocess.run(command, env=world.env, check=False, capture_output=True, text=True)
+
+
+@pytest.fixture
+def many_changes(configured: Userspace, tmp_path: Path) -> str:
+    """A file that takes six writes."""
     wanted = saved(configured)
     for so in wanted["storage_objects"]:
-        so["attributes"] |= {"emulate_caw": 0, "emulate_3pc": 0, "emulate_tas": 0}
-    file = write(tmp_path / "x.json", wanted)
-    words = [sys.executable, "-c", KILLED, *configured.options, "apply", file, "--confirm-within", "600"]
-    died = subprocess.run(words, env=configured.env, check=False, capture_output=True)
+        so["attributes"] |= {"emulate_caw": 0, "emulate_3pc": 0, "is_nonrot": 1}
+    return write(tmp_path / "x.json", wanted)
+
+
+def test_a_process_that_dies_while_applying_is_undone(configured: Userspace, many_changes: str) -> None:
+    died = signalled(configured, signal.SIGKILL, "apply", many_changes, "--confirm-within", "600")
     assert died.returncode == -signal.SIGKILL, died.stderr
     wait_until(lambda: configured.isadmin("diff").returncode == 0, "the undoing")
+    wait_until(lambda: not waiting(configured), "the end of those that wait")
+    assert "emulate_caw" not in configured.isadmin("undo", "--dry-run").stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda one: one.name)
+def test_a_signal_that_ends_an_apply_undoes_it(
+    configured: Userspace, many_changes: str, number: signal.Signals
+) -> None:
+    before = contents(configured.mount)
+    last_change = configured.isadmin("undo", "--dry-run").stdout
+    for command in ("apply", "restoreconfig"):
+        ended = signalled(configured, number, command, many_changes)
+        assert ended.returncode == 128 + number, ended.stderr
+        assert ended.stderr == f"warning: ended by {number.name}: everything done before it was undone\n"
+    assert contents(configured.mount) == before
+    assert configured.isadmin("undo", "--dry-run").stdout == last_change
+
+
+def test_what_a_killed_apply_or_undo_has_done_can_be_undone(configured: Userspace, many_changes: str) -> None:
+    before = contents(configured.mount)
+    assert signalled(configured, signal.SIGKILL, "apply", many_changes).returncode == -signal.SIGKILL
+    half = contents(configured.mount)
+    assert len([path for path in before if half[path] != before[path]]) == 3
+    assert "Undone: apply" in ok(configured, "undo")
+    assert contents(configured.mount) == before
+    ok(configured, "apply", many_changes)
+    assert signalled(configured, signal.SIGKILL, "undo").returncode == -signal.SIGKILL
+    assert contents(configured.mount) != before
+    assert "Undone: apply" in ok(configured, "undo")
+    assert contents(configured.mount) == before
+
+
+def test_after_a_change_is_undone_unconfirmed_the_one_before_it_can_be(
+    configured: Userspace, tmp_path: Path
+) -> None:
+    ok(configured, "/backstores/ramdisk/r1", "set", "attribute", "emulate_caw=0")
+    wanted = saved(configured)
+    for so in wanted["storage_objects"]:
+        so["attributes"].pop("emulate_caw")
+        so["attributes"]["queue_depth"] = 64
+    ok(configured, "apply", write(tmp_path / "x.json", wanted), "--confirm-within", "1")
+    wait_until(lambda: not waiting(configured), "the undoing")
+    assert "Undone: /backstores/ramdisk/r1 set attribute emulate_caw=0" in ok(configured, "undo")
+    assert configured.isadmin("diff").returncode == 0
 
 
 @pytest.fixture

@@ -143,13 +143,16 @@ class ConfigurationCommands(ComparingCommands):
             self.say(agrees)
             return
         self._warn_of_sessions(plan)
+        from isadmin.shell import plans
+
+        mark = ""
         if seconds:
             from isadmin.shell import confirming
 
-            confirming.begin(self.shell, plan, now, seconds)
+            mark = confirming.begin(self.shell, plan, now, seconds)
         try:
-            self._carry_out(plan, now, f"apply {path}", keep_going=self._flag(keep_going))
-        except PartlyRestoredError:
+            self._carry_out(plan, now, f"apply {path}", keep_going=self._flag(keep_going), mark=mark)
+        except (PartlyRestoredError, plans.HalfDoneError):
             self._settle(seconds, failed=False)
             raise
         except BaseException:
@@ -177,10 +180,10 @@ class ConfigurationCommands(ComparingCommands):
         for line in plans.ended_sessions(self.shell, plan.changes):
             self.warn(f"this {line}")
 
-    def _carry_out(self, plan: Plan, now: Flat, command: str, *, keep_going: bool) -> None:
+    def _carry_out(self, plan: Plan, now: Flat, command: str, *, keep_going: bool, mark: str = "") -> None:
         from isadmin.shell import plans
 
-        outcome = plans.carry_out(self.shell, plan, now, command, keep_going=keep_going)
+        outcome = plans.carry_out(self.shell, plan, now, command, keep_going=keep_going, mark=mark)
         self.get_root().refresh()
         self._warn_of_values_not_had(command, outcome.not_had)
         for line in _longer_files(plan, now):
@@ -390,8 +393,7 @@ class ConfigurationCommands(ComparingCommands):
         ========
         history diff
         """
-        from isadmin.config import journal
-        from isadmin.shell import plans, undoing
+        from isadmin.shell import undoing
 
         if count is not None and (not count.isdecimal() or int(count) < 1):
             raise UsageError(f"'{count}' is no number of changes", "usage: undo [N]")
@@ -401,8 +403,7 @@ class ConfigurationCommands(ComparingCommands):
             self._rehearse(plan, Path(str(entries[-1].file)), "No change: nothing is left to take back")
             return
         self._warn_of_sessions(plan)
-        plans.do(self.shell, plan, now)
-        journal.forget(entries)
+        undoing.take_back(self.shell, entries, plan, now)
         self.get_root().refresh()
         for line in _longer_files(plan, now):
             self.warn(line)
