@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from isadmin.config.files import make_directory, write_atomically
+from isadmin.config.files import make_directory, sweep, write_atomically
 
 DIRECTORY = "backup"
 PATTERN = "saveconfig-*json*"
@@ -94,6 +94,7 @@ def keep(
     """
     directory = state / DIRECTORY
     make_directory(directory)
+    sweep(directory, "saveconfig-")
     before = every(state)
     if before and before[-1].number is not None and content_of(before[-1].path) == content:
         return before[-1]

@@ -18,7 +18,7 @@ from typing import Any
 
 from isadmin.config import document, shape
 from isadmin.config import generations as history
-from isadmin.config.files import make_directory, write_atomically
+from isadmin.config.files import make_directory, sweep, write_atomically
 from isadmin.errors import IsadminError, NoFileError, PermissionDeniedError, RefusedFileError
 
 Document = dict[str, Any]
@@ -65,6 +65,8 @@ def save(
     configuration does not replace one that is not empty, and nothing replaces what cannot be read, or is no
     JSON: somebody may be about to mend it. With `force`, its bytes are kept beside it.
 
+    With `generations`, nobody else may be saving there: what killed ones left half written is removed.
+
     Raises RefusedFileError for that and for a path that is no regular file, IsadminError if writing fails.
     """
     path = Path(os.path.realpath(path))
@@ -91,6 +93,7 @@ def save(
         elif path.stat().st_mode & 0o077:
             path.chmod(0o600)
         if generations is not None:
+            sweep(path.parent, path.name)
             origin = history.origin_now(command)
             history.keep(path.parent, content, origin, generations, spare=kept)
     except PermissionError as error:

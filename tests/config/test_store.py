@@ -246,6 +246,19 @@ def test_saving_the_same_again_says_so_and_writes_nothing(tmp_path: Path) -> Non
     assert len(generations.every(tmp_path)) == 1
 
 
+def test_what_killed_saves_left_is_swept_away(tmp_path: Path) -> None:
+    file = tmp_path / "saveconfig.json"
+    (tmp_path / "backup").mkdir()
+    left = [f".saveconfig.json.{'0a' * 8}", f"backup/.saveconfig-20200101-00:00:00-json.gz.{'9f' * 8}"]
+    others = ["saveconfig.json.old", ".saveconfig.json.swp", f".other.json.{'0a' * 8}", "backup/.note"]
+    for name in left + others:
+        (tmp_path / name).touch()
+    store.save(tmp_path / "other.json", full("a"))
+    assert all((tmp_path / name).exists() for name in left + others)
+    store.save(file, full("a"), generations=3)
+    assert {name for name in left + others if (tmp_path / name).exists()} == set(others)
+
+
 def test_the_owner_stays(tmp_path: Path) -> None:
     file = tmp_path / "saveconfig.json"
     store.save(file, full("a"))
