@@ -81,6 +81,11 @@ class Host:
         """Where `saveconfig` saves when told no file."""
         return None if self._state is None else Path(self._state, SAVEFILE)
 
+    def is_savefile(self, path: Path) -> bool:
+        """Is this, however it is spelled or linked to, where `saveconfig` saves when told no file?"""
+        own = self.savefile
+        return own is not None and os.path.realpath(path) == os.path.realpath(own)
+
     @property
     def journal(self) -> Path:
         """Where changes are noted that `undo` can take back: those of the running target, which ends with

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 from isadmin.config import generations, journal
 from isadmin.config.changes import Delete
 from isadmin.config.model import Key, name_of, sort_key
-from isadmin.errors import IsadminError
+from isadmin.errors import IsadminError, RefusedFileError
 
 if TYPE_CHECKING:
     from isadmin.config.changes import Plan
@@ -168,6 +168,13 @@ def confirm(session: Session) -> None:
     if file is None:
         raise IsadminError("There is no change to confirm")
     _drop(file)
+
+
+def refuse_saving(host: Host) -> None:
+    """What will be undone must not come back when the machine starts. Raises RefusedFileError."""
+    if pending(host) is not None:
+        what = "The last change is not confirmed: not saved"
+        raise RefusedFileError(what, "type `confirm` first; `saveconfig --force` saves it all the same")
 
 
 def settle(session: Session) -> None:

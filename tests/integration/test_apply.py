@@ -335,6 +335,18 @@ def test_what_is_not_confirmed_is_not_saved(configured: Userspace, tmp_path: Pat
     refused = configured.isadmin("saveconfig")
     assert (refused.returncode, "not confirmed: not saved" in refused.stderr) == (6, True)
     assert saved(configured) == before
+    (tmp_path / "link").symlink_to(configured.state)
+    for words in (
+        ("saveconfig", f"{configured.state}/../{configured.state.name}/saveconfig.json"),
+        ("saveconfig", f"{tmp_path}/link/saveconfig.json"),
+        ("/backstores/ramdisk/r1", "saveconfig"),
+        ("/backstores/ramdisk/r1", "saveconfig", f"{tmp_path}/link/saveconfig.json"),
+        ("/backstores/ramdisk", "delete", "r1", "save=true"),
+    ):
+        refused = configured.isadmin(*words)
+        assert (refused.returncode, "not confirmed: not saved" in refused.stderr) == (6, True), words
+        assert saved(configured) == before
+    assert "r1" in ok(configured, "/backstores/ramdisk", "ls")
     ok(configured, "saveconfig", f"{tmp_path}/elsewhere.json")
     # The target that starts again is as it was saved.
     configured.stop()

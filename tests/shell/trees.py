@@ -32,6 +32,9 @@ class FakeHost:
         self.unconfirmed = self.journal.with_name("unconfirmed")
         self.allowed = True
 
+    def is_savefile(self, path: Path) -> bool:
+        return path == self.savefile
+
     def require(self) -> None:
         """It is always there."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 
-from isadmin.errors import NoFileError, RefusedFileError, UsageError
+from isadmin.errors import NoFileError, UsageError
 from isadmin.light import Path
 from isadmin.shell.node import Node
 from isadmin.shell.suggest import paths_like
@@ -57,12 +57,15 @@ class SavingCommands(Node):
         from isadmin.lio import saved
 
         path = self._file(savefile)
-        is_default = path == self.shell.host.savefile
-        if is_default and not self._flag(force):
-            self._refuse_unconfirmed()
+        host = self.shell.host
+        is_default = host.is_savefile(path)
+        if is_default and not self._flag(force) and host.waits_for_confirmation():
+            from isadmin.shell import confirming
+
+            confirming.refuse_saving(host)
         changed = store.save(
             path,
-            saved.worth_saving(self.shell.host),
+            saved.worth_saving(host),
             force=self._flag(force),
             generations=self.shell.preferences.number("max_backup_files") if is_default else None,
             command="saveconfig",
@@ -70,14 +73,6 @@ class SavingCommands(Node):
         if is_default:
             self.shell.changed = False
         self.say(f"Configuration saved to {path}" + ("" if changed else " (no change)"))
-
-    def _refuse_unconfirmed(self) -> None:
-        """What will be undone must not come back when the machine starts. Raises RefusedFileError."""
-        from isadmin.shell import confirming
-
-        if confirming.pending(self.shell.host) is not None:
-            what = "The last change is not confirmed: not saved"
-            raise RefusedFileError(what, "type `confirm` first; --force saves it all the same")
 
     def ui_command_history(self, action: str | None = None, number: str | None = None) -> None:
         """
