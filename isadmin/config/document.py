@@ -13,13 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from isadmin.config import model
+from isadmin.config import model, reading
+from isadmin.config.reading import REMEDY
 from isadmin.config.shape import ALUA, IDENTITY, ORDER, RULES, SHAPE, Document, problems_of
 from isadmin.errors import RefusedFileError
 
 T = TypeVar("T")
-
-REMEDY = "mend it, or take another file, for example one from the backup directory"
 
 
 class BadDocumentError(RefusedFileError):
@@ -35,47 +34,17 @@ class BadDocumentError(RefusedFileError):
 def parse(content: bytes, source: str, *, yaml: bool = False) -> Document:
     """The configuration in a file's content; `source` names it in errors.
 
-    Raises BadDocumentError if it is empty, cut off, no JSON (or YAML), or of the wrong shape.
+    Raises BadDocumentError if it is empty, cut off, no JSON (or YAML), or of the wrong shape, or says
+    something twice.
     """
     if not content.strip():
         raise RefusedFileError(f"{source} is empty", REMEDY)
-    found = _yaml(content, source) if yaml else _json(content, source)
-    problems = list(problems_of(found))
+    found = reading.of_yaml(content, source) if yaml else reading.of_json(content, source)
+    problems = [*reading.given_twice(found), *problems_of(found)]
     if problems:
         raise BadDocumentError(source, problems)
     assert isinstance(found, dict)
     return found
-
-
-def _json(content: bytes, source: str) -> object:
-    try:
-        return json.loads(content)
-    except UnicodeDecodeError as error:
-        raise RefusedFileError(f"{source}: not UTF-8 text at byte {error.start}", REMEDY) from error
-    except json.JSONDecodeError as error:
-        what = "cut off" if error.pos >= len(content.rstrip()) else "not JSON"
-        place = f"{source}:{error.lineno}:{error.colno}"
-        raise RefusedFileError(f"{place}: {what}: {error.msg}", REMEDY) from error
-    except (RecursionError, ValueError) as error:
-        raise RefusedFileError(f"{source}: nested too deeply, or a number is too long", REMEDY) from error
-
-
-def _yaml(content: bytes, source: str) -> object:
-    try:
-        import yaml
-    except ImportError as error:
-        raise RefusedFileError(
-            f"{source}: YAML cannot be read here",
-            "install PyYAML (pip install 'isadmin[yaml]'), or use JSON",
-        ) from error
-    try:
-        return yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
-        raise RefusedFileError(f"{place}: not YAML: {getattr(error, 'problem', error)}", REMEDY) from error
-    except (RecursionError, ValueError) as error:
-        raise RefusedFileError(f"{source}: not YAML: {error}", REMEDY) from error
 
 
 def carrying(new: Document, old: Document, name: str = "") -> Document:
@@ -158,6 +127,11 @@ def _node_acl(raw: Document) -> model.NodeAcl:
     return _build(model.NodeAcl, raw, "chap_", mapped_luns=mapped)
 
 
+_SAID: dict[str, dict[bool, model.Value]] = {
+    "attributes": {False: 0, True: 1},
+    "parameters": {False: "No", True: "Yes"},
+}
+"""How LIO says true and false: iSCSI's keys have words (RFC 7143 section 6.1)."""
 _FLAGS = frozenset(key for rules in RULES.values() for key, rule in rules.items() if rule.kind == "flag")
 _FIELDS: dict[type, frozenset[str]] = {
     kind: frozenset(field.name for field in fields(kind)) - {"unknown", "chap", "discovery", "alua"}
@@ -191,7 +165,8 @@ def _build(kind: type[T], raw: Document, prefix: str = "", **made: Any) -> T:
         elif key in made or one is None:
             continue
         elif key in ("attributes", "parameters"):
-            values[key] = {name: int(v) if isinstance(v, bool) else v for name, v in one.items()}
+            said = _SAID[key]
+            values[key] = {name: said[v] if isinstance(v, bool) else v for name, v in one.items()}
         else:
             values[key] = bool(one) if key in _FLAGS else one
     if prefix:
