@@ -9,7 +9,7 @@ is typed; keys that are not known survive both ways.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -31,16 +31,22 @@ class BadDocumentError(RefusedFileError):
         self.problems = problems
 
 
-def parse(content: bytes, source: str, *, yaml: bool = False) -> Document:
+Judge = Callable[[object], Iterable[str]]
+"""Tells what else is wrong with a document, whatever its shape, each with its place."""
+
+
+def parse(content: bytes, source: str, *, yaml: bool = False, judge: Judge | None = None) -> Document:
     """The configuration in a file's content; `source` names it in errors.
 
-    Raises BadDocumentError if it is empty, cut off, no JSON (or YAML), or of the wrong shape, or says
-    something twice.
+    Raises BadDocumentError if it is empty, cut off, no JSON (or YAML), of the wrong shape, says something
+    twice, or if the `judge` finds anything.
     """
     if not content.strip():
         raise RefusedFileError(f"{source} is empty", REMEDY)
     found = reading.of_yaml(content, source) if yaml else reading.of_json(content, source)
     problems = [*reading.given_twice(found), *problems_of(found)]
+    if judge is not None:
+        problems += judge(found)
     if problems:
         raise BadDocumentError(source, problems)
     assert isinstance(found, dict)

@@ -24,13 +24,13 @@ from isadmin.errors import IsadminError, NoFileError, PermissionDeniedError, Ref
 Document = dict[str, Any]
 
 
-def read(path: Path) -> Document:
-    """A saved configuration, checked in shape.
+def read(path: Path, judge: document.Judge | None = None) -> Document:
+    """A saved configuration, checked in shape, and by a judge of its values.
 
     Raises NoFileError if it is absent, RefusedFileError if it is no acceptable configuration.
     """
     yaml = path.suffix in (".yaml", ".yml")
-    return document.parse(_content(path), str(path), yaml=yaml)
+    return document.parse(_content(path), str(path), yaml=yaml, judge=judge)
 
 
 def _content(path: Path) -> bytes:

@@ -183,6 +183,36 @@ def test_a_bad_file_changes_nothing_and_every_problem_is_named(configured: Users
     assert "can be applied" in ok(configured, "check", f"{configured.state}/saveconfig.json")
 
 
+def test_values_that_no_target_takes_are_problems(configured: Userspace, tmp_path: Path) -> None:
+    wanted = saved(configured)
+    wanted["storage_objects"][0]["attributes"] |= {"block_size": "banana", "optimal_sectors": 99}
+    wanted["storage_objects"][1]["alua_tpgs"][0]["alua_access_type"] = "foo"
+    wanted["targets"][0]["tpgs"][0]["attributes"]["login_timeout"] = 99
+    file = write(tmp_path / "x.json", wanted)
+    before = contents(configured.mount)
+    places = (
+        "storage_objects[0].attributes.block_size: 'banana' is not a number",
+        "storage_objects[1].alua_tpgs[0].alua_access_type: 'foo' is not a number",
+    )
+    done = configured.isadmin("check", file)
+    assert (done.returncode, done.stdout.splitlines()) == (6, [f"{file}: {place}" for place in places])
+    for command in ("diff", "apply", "restoreconfig"):
+        refused = configured.isadmin(command, file)
+        assert refused.returncode == 6
+        assert all(place in refused.stderr for place in places)
+    assert contents(configured.mount) == before
+    # Who goes on in spite of what fails, at boot, gets the rest.
+    kept_going = configured.isadmin("restoreconfig", file, "--keep-going")
+    assert kept_going.returncode == 7, kept_going.stderr
+    assert "banana" in kept_going.stderr
+    wanted["storage_objects"][0]["attributes"] |= {"block_size": 4096}
+    del wanted["storage_objects"][1]["alua_tpgs"]
+    doubted = configured.isadmin("check", write(tmp_path / "x.json", wanted))
+    assert doubted.returncode == 0
+    assert "login_timeout: '99' is not 5 to 30, which kernel 6.1 takes" in doubted.stderr
+    assert doubted.stdout == f"{file} can be applied to a target that takes what is warned of\n"
+
+
 def test_a_dry_run_tells_what_could_not_be_made(configured: Userspace, tmp_path: Path) -> None:
     gone = {"plugin": "fileio", "name": "gone", "dev": f"{tmp_path}/gone.img", "size": 1 << 20}
     file = tmp_path / "more.json"

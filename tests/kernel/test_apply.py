@@ -19,6 +19,7 @@ from tests.integration.test_apply import (  # noqa: F401
     test_earlier_generations_come_back,
     test_enabling_moves_no_login_method_but_by_hand,
     test_one_attribute_is_one_write,
+    test_values_that_no_target_takes_are_problems,
     test_what_a_killed_apply_or_undo_has_done_can_be_undone,
     test_what_is_confirmed_stays,
     test_what_is_not_confirmed_is_undone,

@@ -134,7 +134,8 @@ class ConfigurationCommands(ComparingCommands):
         path = Path(file).expanduser()
         seconds = self._seconds(confirm_within)
         pruned = self._flag(prune)
-        plan, now = self._plan(path, prune=pruned)
+        going_on = self._flag(keep_going)
+        plan, now = self._plan(path, prune=pruned, keep_going=going_on)
         agrees = f"No change: the running configuration {'agrees with' if pruned else 'has all of'} {path}"
         if self._flag(dry_run):
             self._rehearse(plan, path, agrees)
@@ -151,7 +152,7 @@ class ConfigurationCommands(ComparingCommands):
 
             mark = confirming.begin(self.shell, plan, now, seconds)
         try:
-            self._carry_out(plan, now, f"apply {path}", keep_going=self._flag(keep_going), mark=mark)
+            self._carry_out(plan, now, f"apply {path}", keep_going=going_on, mark=mark)
         except (PartlyRestoredError, plans.HalfDoneError):
             self._settle(seconds, failed=False)
             raise
@@ -307,14 +308,15 @@ class ConfigurationCommands(ComparingCommands):
             def narrowed(found: Document) -> tuple[Document, Callable[[Key], bool]]:
                 return part_of(path, found, target, storage_object)
 
-        plan, now = self._plan(path, prune=clear, narrowed=narrowed)
+        going_on = self._flag(keep_going)
+        plan, now = self._plan(path, prune=clear, keep_going=going_on, narrowed=narrowed)
         if self._flag(dry_run):
             whole = clear and narrowed is None
             how = "agrees with" if whole else "has all that is to be restored of"
             self._rehearse(plan, path, f"No change: the running configuration {how} {path}")
             return
         self._warn_of_sessions(plan)
-        self._carry_out(plan, now, f"restoreconfig {path}", keep_going=self._flag(keep_going))
+        self._carry_out(plan, now, f"restoreconfig {path}", keep_going=going_on)
         self.shell.answer(**self.shell.answered, result=RESTORED[0], changes=len(plan.changes))
         self.say(f"Configuration restored from {path}" + ("" if plan else " (no change)"))
 
