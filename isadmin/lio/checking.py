@@ -18,11 +18,18 @@ from isadmin.lio.fabrics import FABRICS, WWN_FORMS
 
 Finding = tuple[str, bool]
 """What was found, with its place; and is it a problem, or a doubt?"""
+_UNMADE = "it cannot be made here, only by hand: "
+"""Of names. LIO takes any, and one that is there already stands in no way of `apply`."""
 _FABRICS = {fabric.name: fabric for fabric in FABRICS}
 
 
 def problems(document: object) -> list[str]:
     """What no LIO would take, each with its place."""
+    return [text for text, is_problem in _findings(document) if is_problem and _UNMADE not in text]
+
+
+def problems_and_names(document: object) -> list[str]:
+    """The same, and what LIO would take, but no tool of its makes."""
     return [text for text, is_problem in _findings(document) if is_problem]
 
 
@@ -54,7 +61,7 @@ def _members(owner: object, key: str, place: str) -> Iterator[tuple[str, dict[st
 def _storage_object(so: dict[str, Any], place: str) -> Iterator[Finding]:
     name, plugin = so.get("name"), so.get("plugin")
     if isinstance(name, str) and any(c in name for c in " \t"):
-        yield f"{place}.name: '{name}' has blanks", True
+        yield f"{place}.name: {_UNMADE}'{name}' has blanks", True
     needed = {"fileio": "dev", "block": "dev", "pscsi": "dev", "ramdisk": "size", "user": "config"}
     key = needed.get(plugin) if isinstance(plugin, str) else None
     if key and so.get(key) in (None, "", 0):
@@ -74,7 +81,7 @@ def _target(target: dict[str, Any], place: str) -> Iterator[Finding]:
     # The names of hardware ports only the machine knows that has them.
     if fabric is not None and not fabric.hardware and isinstance(wwn, str) and not fabric.is_valid(wwn):
         forms = " or ".join(WWN_FORMS[kind] for kind in fabric.wwn_types)
-        yield f"{place}.wwn: '{wwn}' is no name for a target of {name}: {forms}", True
+        yield f"{place}.wwn: {_UNMADE}'{wwn}' is no name for a target of {name}: {forms}", True
     yield from _values(target, "parameters", ("target", "parameter"), place)
     for here, tpg in _members(target, "tpgs", place):
         yield from _chap(tpg, "chap_", here)

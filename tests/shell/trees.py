@@ -24,6 +24,7 @@ class FakeHost:
     def __init__(self, savefile: Path | None = None) -> None:
         self.savefile = savefile
         self.lio: Any = SimpleNamespace(path=str(self.path))
+        self.other_savefile: str | None = None
         self.locked = 0
         self.saved = 0
         self.held = False

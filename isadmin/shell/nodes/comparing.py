@@ -38,7 +38,7 @@ class ComparingCommands(SavingCommands):
 
         path = Path(file).expanduser()
         try:
-            found = store.read(path, checking.problems)
+            found = store.read(path, checking.problems_and_names)
         except document.BadDocumentError as error:
             for problem in error.problems:
                 self.say(f"{path}: {problem}")

@@ -26,6 +26,10 @@ class SavingCommands(Node):
             return Path(name).expanduser()
         if self.shell.host.savefile is None:
             raise NoFileError("This target has no saved configuration of its own", "name a file")
+        other = self.shell.host.other_savefile
+        if other is not None:
+            own = self.shell.host.savefile
+            self.shell.warn(f"{own} is meant, where rtslib saves, not {other}: remove one of them")
         return self.shell.host.savefile
 
     # Saving
