@@ -106,6 +106,9 @@ def merged(now: Flat, wanted: Flat, *, prune: bool, within: Callable[[Key], bool
     result = {key: one for key, one in now.items() if not prune or (within and not within(key))}
     for key, value in wanted.items():
         result[key] = _settled(_overlaid(now.get(key), _normal(value)))
+        if not getattr(result[key], "discovery_enable_auth", True):
+            # What LIO shows of one that demands nothing is nothing.
+            del result[key]
     for key, value in now.items():
         # The kernel makes this group with the storage object, and keeps it as long.
         kept = key[0] == "port_group" and key[-1] == DEFAULT_GROUP and parent_of(key) in result

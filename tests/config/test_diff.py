@@ -13,6 +13,7 @@ from isadmin.config.changes import Create, Delete, Plan, Set, applied, verb
 from isadmin.config.diff import FROZEN, DanglingError, diff, not_had
 from isadmin.config.model import (
     Configuration,
+    FabricModule,
     Flat,
     Lun,
     MappedLun,
@@ -45,6 +46,22 @@ def test_from_a_configuration_to_itself_there_is_nothing_to_do(a: Configuration)
     assert diff(a, a).changes == ()
     assert diff(a, a, prune=False).changes == ()
     assert flatten(unflatten(flatten(a))) == flatten(a)
+
+
+@pytest.mark.parametrize("said", [False, None])
+def test_a_fabric_that_demands_nothing_is_as_one_that_is_not_listed(said: bool | None) -> None:
+    chap = {"userid": "u", "password": "p"}
+    other = Configuration(fabric_modules=(FabricModule("iscsi", said, chap),))
+    assert not diff(Configuration(), other)
+    on = Configuration(fabric_modules=(FabricModule("iscsi", True, {"userid": "me"}),))
+    plan = diff(on, other, prune=False)
+    assert applied(flatten(on), plan.changes) == plan.result
+    if said is None:
+        # It goes on demanding what it demands.
+        assert plan.result == {("fabric_module", "iscsi"): FabricModule("iscsi", True, chap)}
+    else:
+        assert plan.result == {}
+        assert not diff(Configuration(), other)
 
 
 @settings(max_examples=40, deadline=None)

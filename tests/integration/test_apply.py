@@ -213,6 +213,25 @@ def test_values_that_no_target_takes_are_problems(configured: Userspace, tmp_pat
     assert doubted.stdout == f"{file} can be applied to a target that takes what is warned of\n"
 
 
+def test_discovery_that_is_turned_off_stays_so_and_comes_back(configured: Userspace, tmp_path: Path) -> None:
+    module = {"name": "iscsi", "discovery_enable_auth": False, "discovery_userid": "u"}
+    file = write(tmp_path / "x.json", {"fabric_modules": [module]})
+    ok(configured, "/iscsi", "set", "discovery_auth", "enable=1", "userid=u", "password=a-long-secret")
+
+    def set_values() -> dict[str, str]:
+        return {
+            path: "" if text == "NULL\n" else text.strip()
+            for path, text in contents(configured.mount).items()
+        }
+
+    before = set_values()
+    assert "1 changes applied" in ok(configured, "apply", file)
+    assert (configured.mount / "iscsi/discovery_auth/enforce_discovery_auth").read_text() == "0\n"
+    assert "No change" in ok(configured, "apply", file)
+    ok(configured, "undo")
+    assert set_values() == before
+
+
 def test_a_dry_run_tells_what_could_not_be_made(configured: Userspace, tmp_path: Path) -> None:
     gone = {"plugin": "fileio", "name": "gone", "dev": f"{tmp_path}/gone.img", "size": 1 << 20}
     file = tmp_path / "more.json"

@@ -16,6 +16,7 @@ from tests.integration.test_apply import (  # noqa: F401
     test_after_a_change_is_undone_unconfirmed_the_one_before_it_can_be,
     test_changes_are_taken_back_one_after_the_other,
     test_diff_says_by_its_status_whether_there_is_a_difference,
+    test_discovery_that_is_turned_off_stays_so_and_comes_back,
     test_earlier_generations_come_back,
     test_enabling_moves_no_login_method_but_by_hand,
     test_one_attribute_is_one_write,
