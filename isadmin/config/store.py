@@ -12,6 +12,7 @@ import os
 import pwd
 import stat
 import time
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from isadmin.config.files import make_directory, sweep, write_atomically
 from isadmin.errors import IsadminError, NoFileError, PermissionDeniedError, RefusedFileError
 
 Document = dict[str, Any]
+GZIP = b"\x1f\x8b"
+"""How gzip files begin (RFC 1952 section 2.3.1)."""
 
 
 def read(path: Path, judge: document.Judge | None = None) -> Document:
@@ -29,7 +32,8 @@ def read(path: Path, judge: document.Judge | None = None) -> Document:
 
     Raises NoFileError if it is absent, RefusedFileError if it is no acceptable configuration.
     """
-    yaml = path.suffix in (".yaml", ".yml")
+    named = path.with_suffix("") if path.suffix == ".gz" else path
+    yaml = named.suffix in (".yaml", ".yml")
     return document.parse(_content(path), str(path), yaml=yaml, judge=judge)
 
 
@@ -42,12 +46,15 @@ def _content(path: Path) -> bytes:
         raise PermissionDeniedError(f"Cannot read {path}: {error.strerror}") from error
     except OSError as error:
         raise RefusedFileError(f"Cannot read {path}: {error.strerror}") from error
-    if path.suffix == ".gz":
-        try:
-            return gzip.decompress(content)
-        except (OSError, EOFError, ValueError) as error:
-            raise RefusedFileError(f"{path}: not a complete gzip file") from error
-    return content
+    try:
+        return _unpacked(content)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise RefusedFileError(f"{path}: not a complete gzip file") from error
+
+
+def _unpacked(content: bytes) -> bytes:
+    """What a file holds, whatever its name says of gzip. Raises OSError, EOFError, ValueError, zlib.error."""
+    return gzip.decompress(content) if content.startswith(GZIP) else content
 
 
 def save(
@@ -89,7 +96,9 @@ def save(
         elif generations is not None and before is not None:
             kept = _keep_before(path, before, generations)
         if before != content:
-            write_atomically(path, content)
+            # The same bytes whenever it is saved.
+            packed = gzip.compress(content, mtime=0) if path.suffix == ".gz" else content
+            write_atomically(path, packed)
         elif path.stat().st_mode & 0o077:
             path.chmod(0o600)
         if generations is not None:
@@ -149,18 +158,19 @@ def _refuse_odd_place(path: Path) -> None:
 
 
 def _existing(path: Path) -> tuple[bytes | None, str]:
-    """What a file holds, None for no file; and, in words, what is wrong with it that makes it nobody's to
-    replace unasked."""
+    """What a file holds, unpacked, None for no file; and, in words, what is wrong with it that makes it
+    nobody's to replace unasked."""
     try:
-        content = path.read_bytes()
+        content = raw = path.read_bytes()
     except FileNotFoundError:
         return None, ""
     except OSError as error:
         return None, f"cannot be read ({error.strerror})"
     try:
+        content = _unpacked(raw)
         json.loads(content or b"0")
-    except (ValueError, RecursionError):
-        return content, "holds something that is no configuration" if content.strip() else ""
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error):
+        return raw, "holds something that is no configuration" if content.strip() else ""
     return content, ""
 
 

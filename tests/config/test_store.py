@@ -284,6 +284,26 @@ def test_a_backup_can_be_read(tmp_path: Path) -> None:
         store.read(file)
 
 
+def test_what_is_saved_to_a_gzip_name_is_packed_and_read_by_what_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "x.json.gz"
+    assert store.save(file, full("a"))
+    assert (
+        gzip.decompress(file.read_bytes()) == json.dumps(full("a"), sort_keys=True, indent=2).encode() + b"\n"
+    )
+    assert store.read(file) == full("a")
+    assert not store.save(file, full("a"))
+    with pytest.raises(RefusedFileError, match="is empty and"):
+        store.save(file, EMPTY)
+    file.write_text(json.dumps(full("plain")))
+    assert store.read(file) == full("plain")
+    packed = tmp_path / "x.json"
+    packed.write_bytes(gzip.compress(json.dumps(full("packed")).encode()))
+    assert store.read(packed) == full("packed")
+    yaml = tmp_path / "x.yaml.gz"
+    yaml.write_bytes(gzip.compress(b"storage_objects:\n- name: y\n  plugin: ramdisk\n"))
+    assert store.read(yaml)["storage_objects"] == full("y")["storage_objects"]
+
+
 def test_an_absent_file_has_an_error_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(NoFileError):
         store.read(tmp_path / "none.json")
