@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from isadmin.config import model, reading
 from isadmin.config.reading import REMEDY
 from isadmin.config.shape import ALUA, IDENTITY, ORDER, RULES, SHAPE, Document, problems_of
+from isadmin.config.spelling import normalized
 from isadmin.errors import RefusedFileError
 
 T = TypeVar("T")
@@ -54,21 +55,30 @@ def parse(content: bytes, source: str, *, yaml: bool = False, judge: Judge | Non
 
 
 def carrying(new: Document, old: Document, name: str = "") -> Document:
-    """A configuration with the unknown keys that an older one of the same objects has."""
+    """A configuration with what an older one of the same objects has and this target cannot show: keys that
+    are not known, and values of a newer or older LIO."""
     rules = RULES[name]
     found = dict(new)
     for key, one in old.items():
         if key not in rules and not (name == "alua_tpgs" and key in ALUA):
             found.setdefault(key, one)
     for key, rule in rules.items():
-        if rule.kind == "list" and old.get(key) and new.get(key):
+        if not old.get(key) or not new.get(key):
+            continue
+        if rule.kind == "values" and old[key].keys() - new[key].keys():
+            found[key] = {**old[key], **new[key]}
+        elif rule.kind == "list":
             names = IDENTITY[rule.members]
-            before = {tuple(one.get(part) for part in names): one for one in old[key]}
+            before = {_identity(one, names): one for one in old[key]}
             found[key] = [
-                carrying(one, before.get(tuple(one.get(part) for part in names), {}), rule.members)
-                for one in new[key]
+                carrying(one, before.get(_identity(one, names), {}), rule.members) for one in new[key]
             ]
     return found
+
+
+def _identity(one: Document, names: tuple[str, ...]) -> tuple[Any, ...]:
+    """What tells a member of a list from the others, whatever the spelling of its WWN."""
+    return tuple(normalized(str(one.get(part))) if part.endswith("wwn") else one.get(part) for part in names)
 
 
 HIDDEN = "********"

@@ -113,12 +113,13 @@ def save(
 
 
 def _with_unknown(configuration: Document, before: bytes | None) -> Document:
-    """With what newer tools wrote into the file that is replaced, and this one cannot see in the target."""
+    """With what other tools and kernels wrote into the file that is replaced, and this one cannot see in the
+    target."""
     try:
         old = json.loads(before or b"")
     except (ValueError, RecursionError):
         return configuration
-    if shape.problem_of(old) or not shape.unknown_keys(old):
+    if shape.problem_of(old):
         return configuration
     return document.carrying(configuration, old)
 

@@ -311,6 +311,27 @@ def test_an_absent_file_has_an_error_of_its_own(tmp_path: Path) -> None:
         store.read(tmp_path)
 
 
+def test_what_another_kernel_has_stays_with_its_object(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    wwn = "iqn.2003-01.org.test:t"
+
+    def saved(wwn: str, attributes: dict[str, Any], **more: Any) -> dict[str, Any]:
+        acl = {"node_wwn": wwn[:-1] + "i", "attributes": attributes, **more}
+        tpg = {"tag": 1, "attributes": attributes, "node_acls": [acl], **more}
+        target = {"fabric": "iscsi", "wwn": wwn, "tpgs": [tpg], **more}
+        so = {"name": "a", "plugin": "ramdisk", "attributes": attributes}
+        return {"storage_objects": [so], "targets": [target]}
+
+    store.save(file, saved(wwn.replace("t", "T"), {"emulate_caw": 1, "emulate_future": 2}, color="red"))
+    assert store.save(file, saved(wwn, {"emulate_caw": 0}))
+    assert store.read(file) == saved(wwn, {"emulate_caw": 0, "emulate_future": 2}, color="red")
+    # One that was made anew under another plugin has nothing of it.
+    other = saved(wwn, {"emulate_caw": 0})
+    other["storage_objects"][0]["plugin"] = "fileio"
+    store.save(file, other)
+    assert store.read(file)["storage_objects"] == other["storage_objects"]
+
+
 def test_what_newer_tools_wrote_stays_with_its_object(tmp_path: Path) -> None:
     file = tmp_path / "x.json"
     old = full("a", "gone")
