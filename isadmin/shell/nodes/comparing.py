@@ -149,19 +149,23 @@ class ComparingCommands(SavingCommands):
 def part_of(
     path: Path, found: Document, target: str | None, storage_object: str | None
 ) -> tuple[Document, Callable[[Key], bool]]:
-    """One target or storage object of a file, or one of each; and which keys of the running configuration
-    belong to them. Raises UsageError for what the file does not have."""
-    objects = [so for so in found.get("storage_objects", []) if so["name"] == storage_object][:1]
-    targets = [one for one in found.get("targets", []) if one["wwn"] == target][:1]
+    """The targets and storage objects of these names in a file, of whatever fabrics and plugins; and which
+    keys of the running configuration belong to them. Raises UsageError for what the file does not have."""
+    from isadmin.config.spelling import normalized
+
+    objects = [so for so in found.get("storage_objects", []) if so["name"] == storage_object]
+    wwn = normalized(target or "")
+    targets = [one for one in found.get("targets", []) if target and normalized(one["wwn"]) == wwn]
     if storage_object and not objects:
         raise UsageError(f"{path} has no storage object {storage_object}")
     if target and not targets:
         raise UsageError(f"{path} has no target {target}")
     plugins = {so["plugin"] for so in objects}
+    fabrics = {one["fabric"] for one in targets}
 
     def within(key: Key) -> bool:
         if key[0] in ("storage_object", "port_group"):
             return key[1] in plugins and key[2] == storage_object
-        return key[0] != "fabric_module" and bool(targets) and key[2] == target
+        return key[0] != "fabric_module" and key[1] in fabrics and normalized(str(key[2])) == wwn
 
     return {"storage_objects": objects, "targets": targets}, within
