@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
@@ -34,6 +35,10 @@ COLORS = {"create": "green", "map": "green", "enable": "green", "set": "yellow"}
 SHOWN = ("dev", "size", "config", "storage_object", "tpg_lun", "write_protect")
 """What is said of a new object."""
 SIGNS = {"create": "+", "map": "+", "delete": "-", "unmap": "-"}
+
+
+NO_UNDO = "ISADMIN_NO_UNDO"
+"""What restores at boot sets it: the first `undo` is not to take all of that back."""
 
 
 class HalfDoneError(IsadminError):
@@ -196,7 +201,7 @@ def write_entry(
     """Note a change; only a warning if that cannot be. None if there is none, or none is to be noted."""
     directory = session.host.journal
     was, became = parts.changed(before, after)
-    if not was:
+    if not was or os.environ.get(NO_UNDO):
         return None
     try:
         origin = generations.origin_now(command)
