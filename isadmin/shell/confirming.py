@@ -4,14 +4,17 @@ What is to be undone is on the disk before the first change is made. Two process
 time to pass, and watch each other: when one is killed, the other makes a new one. Whichever is first undoes
 the change, under the target's lock, with what others have made since that needs what goes; `confirm` removes
 the file, and they end. The end of the process that applies does not matter; if it comes while it is applying,
-what it did is undone at once. If all of them are killed, the next command that changes the target finds the
-file, and undoes what is overdue before it begins. What LIO refuses to have undone keeps no command from being
-carried out: it is warned of, and tried again, until it succeeds or is confirmed.
+what it did is undone at once. Where systemd runs, which may kill what a session leaves behind, a timer of its
+own starts a third process when the time has passed. If all of them are killed, the next command that changes
+the target finds the file, and undoes what is overdue before it begins; those that only read warn of it. What
+LIO refuses to have undone keeps no command from being carried out: it is warned of, and tried again, until it
+succeeds or is confirmed.
 
     python -m isadmin.shell.confirming HOST FILE APPLYING READY
 
 is a waiting process. HOST is a host as JSON, APPLYING a socket that says "+" once all is applied and ends
-with the process that applies, READY a pipe that is told when both processes wait.
+with the process that applies, READY a pipe that is told when both processes wait. Without the last two, it
+is the one that systemd starts.
 """
 
 from __future__ import annotations
@@ -44,6 +47,10 @@ POLL = 0.2
 """Seconds between two looks at whether the change is confirmed."""
 PATIENCE = 600.0
 """Seconds to wait for the lock when the time has come."""
+GRACE = 10
+"""Seconds after the time has passed in which those that wait are left to do it."""
+SYSTEMD = Path("/run/systemd/system")
+"""It is there where systemd runs (sd_booted(3))."""
 LONGEST_PAUSE = 60.0
 """Seconds between two tries to undo what cannot be undone, at most."""
 
@@ -96,6 +103,7 @@ def begin(session: Session, plan: Plan, before: Flat, seconds: int) -> str:
         file = journal.push(directory, generations.origin_now(facts), touched, {}, mark=mark).file
         assert file is not None
         _start(session.host, file)
+        _start_timer(session.host, file, mark, seconds)
     except OSError as error:
         raise IsadminError(
             f"Cannot note the change to undo: {error.strerror}", "nothing was changed"
@@ -107,10 +115,9 @@ def _start(host: Host, file: Path) -> None:
     # The end that stays here closes with this process; `settled` says that all is applied.
     ours, theirs = socket.socketpair()
     ready, tell = os.pipe()
-    command = [sys.executable, "-m", "isadmin.shell.confirming", _described(host), str(file)]
     try:
         subprocess.Popen(
-            [*command, str(theirs.fileno()), str(tell)],
+            [*_waiting(host, file), str(theirs.fileno()), str(tell)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -127,6 +134,42 @@ def _start(host: Host, file: Path) -> None:
     finally:
         os.close(ready)
     _applying.append(ours)
+
+
+def _start_timer(host: Host, file: Path, mark: str, seconds: int) -> None:
+    """Have systemd start a process when the time has passed. It is no failure if it cannot: two wait."""
+    words = ["--quiet", "--collect", f"--unit={_unit(mark)}", "--description=undo what is not confirmed"]
+    words += [f"--on-active={seconds + GRACE}", "--timer-property=AccuracySec=1s"]
+    if path := os.environ.get("PYTHONPATH"):
+        words.append(f"--setenv=PYTHONPATH={path}")
+    _tell_systemd("systemd-run", *words, *_waiting(host, file))
+
+
+def _stop_timer(mark: str) -> None:
+    _tell_systemd("systemctl", "--quiet", "stop", f"{_unit(mark)}.timer")
+
+
+def _unit(mark: str) -> str:
+    return f"isadmin-unconfirmed-{mark}"
+
+
+def _tell_systemd(program: str, *words: str) -> None:
+    if not SYSTEMD.is_dir():
+        return
+    whose = [] if os.geteuid() == 0 else ["--user"]
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(
+            [program, *whose, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=10,
+        )
+
+
+def _waiting(host: Host, file: Path) -> list[str]:
+    return [sys.executable, "-m", "isadmin.shell.confirming", _described(host), str(file)]
 
 
 _applying: list[socket.socket] = []
@@ -154,7 +197,10 @@ def called_off(session: Session) -> None:
 
 
 def _drop(file: Path) -> None:
+    entry = journal.read(file)
     file.unlink(missing_ok=True)
+    if entry is not None:
+        _stop_timer(entry.mark)
     with suppress(OSError):
         file.parent.rmdir()
 
@@ -168,6 +214,20 @@ def confirm(session: Session) -> None:
     if file is None:
         raise IsadminError("There is no change to confirm")
     _drop(file)
+
+
+def overdue(host: Host) -> str:
+    """What to warn of: a change that should have been undone by now; "" if there is none."""
+    file = pending(host)
+    entry = None if file is None else journal.read(file)
+    if file is None or entry is None:
+        return ""
+    seconds, life = _facts(entry)
+    with suppress(FileNotFoundError):
+        if life == _life(host) and _remaining(file, seconds) < -GRACE:
+            what = f"the change of {entry.origin.time} was not confirmed in time and is not undone yet"
+            return f"{what}: the next command that changes the target tries to; see {log_of(host)}"
+    return ""
 
 
 def refuse_saving(host: Host) -> None:
@@ -215,6 +275,9 @@ def _host_of(text: str) -> Host:
 def main(arguments: list[str]) -> int:
     """Wait, then undo. The exit status is for nobody."""
     host, file = _host_of(arguments[0]), Path(arguments[1])
+    if len(arguments) == 2:
+        _wait_late(host, file)
+        return 0
     applying, ready = socket.socket(fileno=int(arguments[2])), int(arguments[3])
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     entry = journal.read(file)
@@ -261,6 +324,25 @@ def _wait(
                 other = _other()
 
 
+def _wait_late(host: Host, file: Path) -> None:
+    """As the one that systemd has started: the time began later than its timer, when all was applied."""
+    pause = 1.0
+    while (entry := journal.read(file)) is not None:
+        seconds, _ = _facts(entry)
+        try:
+            remaining = _remaining(file, seconds)
+            if remaining <= 0:
+                _undo(host, file, entry, after=seconds)
+                continue
+            time.sleep(min(remaining + POLL, LONGEST_PAUSE))
+        except FileNotFoundError:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it was, it must be tried again
+            _log(host, f"the change of {entry.origin.time} cannot be undone: {error}")
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
 def _is_applied(applying: socket.socket) -> bool | None:
     """Is all of the plan carried out? None: not yet; False: the process that did it has died."""
     try:
@@ -270,11 +352,12 @@ def _is_applied(applying: socket.socket) -> bool | None:
         return None
 
 
-def _undo(host: Host, file: Path, entry: journal.Entry) -> None:
+def _undo(host: Host, file: Path, entry: journal.Entry, after: int | None = None) -> None:
+    """Undo it now, or, with `after` seconds, if its time has passed once the lock is had."""
     from isadmin.shell.session import Session
 
     with host.lock(PATIENCE):
-        if not file.exists():
+        if not file.exists() or (after is not None and _remaining(file, after) > 0):
             return
         host.prepare()
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - no path of anything

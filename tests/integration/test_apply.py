@@ -378,6 +378,80 @@ def test_what_nobody_is_left_to_undo_the_next_command_does(configured: Userspace
     assert configured.isadmin("diff").returncode == 0
 
 
+WITH_SYSTEMD = """
+import sys
+from pathlib import Path
+from isadmin.shell import confirming
+confirming.SYSTEMD = Path("/")
+confirming.GRACE = 0
+from isadmin.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""isadmin as where systemd runs."""
+
+
+@pytest.fixture
+def told_systemd(configured: Userspace, tmp_path: Path) -> Path:
+    """The command lines of systemd-run and systemctl, which do nothing, a line each."""
+    directory, told = tmp_path / "bin", tmp_path / "told"
+    directory.mkdir()
+    for name in ("systemd-run", "systemctl"):
+        (directory / name).write_text(
+            f'#!/bin/sh\nfor word in {name} "$@"; do printf "%s\\t" "$word"; done >>{told}\necho >>{told}\n'
+        )
+        (directory / name).chmod(0o755)
+    configured.env["PATH"] = f"{directory}:{os.environ['PATH']}"
+    return told
+
+
+def with_systemd(world: Userspace, *words: str) -> None:
+    command = [sys.executable, "-c", WITH_SYSTEMD, *world.options, *words]
+    done = subprocess.run(command, env=world.env, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_timer_of_systemd_undoes_it_when_all_that_wait_are_killed(
+    configured: Userspace, told_systemd: Path, tmp_path: Path
+) -> None:
+    with_systemd(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "3")
+    kill_all(two_waiting(configured))
+    program, *words = told_systemd.read_text().rstrip("\t\n").split("\t")
+    at = words.index(sys.executable)
+    options = [word for word in words[:at] if word != "--user"]
+    assert (program, options[:2], options[4:6]) == (
+        "systemd-run",
+        ["--quiet", "--collect"],
+        ["--on-active=3", "--timer-property=AccuracySec=1s"],
+    )
+    assert configured.isadmin("diff").returncode == 9
+    # As systemd does once the time has passed: in no session, with nothing of its environment.
+    subprocess.run(words[at:], env={"PATH": os.environ["PATH"]}, cwd="/", check=True, timeout=60)
+    assert configured.isadmin("diff").returncode == 0
+    assert "is undone now" in log_of(configured)
+
+
+def test_a_timer_of_systemd_ends_with_what_is_confirmed(
+    configured: Userspace, told_systemd: Path, tmp_path: Path
+) -> None:
+    with_systemd(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "600")
+    with_systemd(configured, "confirm")
+    started, stopped = told_systemd.read_text().splitlines()
+    (unit,) = [word for word in started.split("\t") if word.startswith("--unit=")]
+    assert stopped.rstrip("\t").split("\t")[-2:] == ["stop", f"{unit.removeprefix('--unit=')}.timer"]
+
+
+def test_commands_that_only_read_warn_of_what_is_overdue(configured: Userspace, tmp_path: Path) -> None:
+    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "600")
+    assert "not confirmed" not in configured.isadmin("ls").stderr
+    kill_all(two_waiting(configured))
+    (record,) = (configured.runtime / "unconfirmed").iterdir()
+    os.utime(record, (0, 0))
+    for words in (("ls",), ("diff",), (TPG, "status")):
+        assert "was not confirmed in time and is not undone yet" in configured.isadmin(*words).stderr
+    assert "is undone now" in configured.isadmin("confirm").stderr
+    assert "not confirmed" not in configured.isadmin("ls").stderr
+
+
 def test_what_is_not_confirmed_is_not_saved(configured: Userspace, tmp_path: Path) -> None:
     before = saved(configured)
     ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "600")
