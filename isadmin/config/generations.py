@@ -68,10 +68,12 @@ def _name_of(uid: int) -> str:
     return str(uid)
 
 
-def every(state: Path) -> list[Generation]:
+def every(*states: Path) -> list[Generation]:
     """All generations beside a saved configuration, the oldest first: in the order of their numbers, whatever
-    the clock said; those of other tools among them by their time."""
-    found = [_read_header(path) for path in (state / DIRECTORY).glob(PATTERN)]
+    the clock said; those of other tools among them by their time. It has two places if it is a symbolic
+    link."""
+    places = dict.fromkeys(os.path.realpath(state / DIRECTORY) for state in states)
+    found = [_read_header(path) for place in places for path in Path(place).glob(PATTERN)]
     numbered = sorted((one for one in found if one.number is not None), key=lambda one: one.number or 0)
     latest = itertools.accumulate((one.origin.time for one in numbered), max)
     placed = [(when, 1, one.number or 0, "", one) for when, one in zip(latest, numbered, strict=True)]
@@ -79,16 +81,22 @@ def every(state: Path) -> list[Generation]:
     return [one for *_, one in sorted(placed, key=lambda place: place[:-1])]
 
 
-def find(state: Path, number: int) -> Generation | None:
-    """The generation of that number."""
-    return next((one for one in every(state) if one.number == number), None)
+def find(number: int, *states: Path) -> Generation | None:
+    """The generation of that number, the newest if there are several."""
+    return next((one for one in reversed(every(*states)) if one.number == number), None)
 
 
 def keep(
-    state: Path, content: bytes, origin: Origin, most: int, *, spare: Generation | None = None
+    state: Path,
+    content: bytes,
+    origin: Origin,
+    most: int,
+    *,
+    spare: Generation | None = None,
+    elsewhere: Path | None = None,
 ) -> Generation:
     """Add a generation, and delete the oldest ones beyond `most`, but for `spare`; the newest again if it has
-    this content.
+    this content. Those that are kept `elsewhere` have other numbers.
 
     Raises OSError.
     """
@@ -98,7 +106,8 @@ def keep(
     before = every(state)
     if before and before[-1].number is not None and content_of(before[-1].path) == content:
         return before[-1]
-    number = 1 + max((one.number or 0 for one in before), default=0)
+    others = every(state, elsewhere) if elsewhere else before
+    number = 1 + max((one.number or 0 for one in others), default=0)
     path = directory / time.strftime(NAME)
     if path.exists():
         path = path.with_name(path.name.replace("-json", f".{number:06d}-json"))

@@ -76,7 +76,7 @@ def save(
 
     Raises RefusedFileError for that and for a path that is no regular file, IsadminError if writing fails.
     """
-    path = Path(os.path.realpath(path))
+    link, path = path.parent, Path(os.path.realpath(path))
     _refuse_odd_place(path)
     before, trouble = _existing(path)
     if trouble and not force:
@@ -94,7 +94,7 @@ def save(
         if trouble:
             _keep_raw(path, before)
         elif generations is not None and before is not None:
-            kept = _keep_before(path, before, generations)
+            kept = _keep_before(path, before, generations, link)
         if before != content:
             # The same bytes whenever it is saved.
             packed = gzip.compress(content, mtime=0) if path.suffix == ".gz" else content
@@ -104,7 +104,7 @@ def save(
         if generations is not None:
             sweep(path.parent, path.name)
             origin = history.origin_now(command)
-            history.keep(path.parent, content, origin, generations, spare=kept)
+            history.keep(path.parent, content, origin, generations, spare=kept, elsewhere=link)
     except PermissionError as error:
         raise PermissionDeniedError(f"Cannot write {path}: {error.strerror}") from error
     except OSError as error:
@@ -134,7 +134,7 @@ def _keep_raw(path: Path, before: bytes | None) -> None:
         write_atomically(copy, before)
 
 
-def _keep_before(path: Path, before: bytes, most: int) -> history.Generation | None:
+def _keep_before(path: Path, before: bytes, most: int, link: Path) -> history.Generation | None:
     """What somebody else saved becomes a generation, too."""
     newest = history.every(path.parent)[-1:]
     if newest and history.content_of(newest[0].path) == before:
@@ -146,7 +146,8 @@ def _keep_before(path: Path, before: bytes, most: int) -> history.Generation | N
     user = ""
     with contextlib.suppress(KeyError):
         user = pwd.getpwuid(state.st_uid).pw_name
-    return history.keep(path.parent, before, history.Origin(user, when, "found in the file"), most)
+    origin = history.Origin(user, when, "found in the file")
+    return history.keep(path.parent, before, origin, most, elsewhere=link)
 
 
 def _refuse_odd_place(path: Path) -> None:

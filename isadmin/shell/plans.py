@@ -23,11 +23,11 @@ from isadmin.config.model import (
 from isadmin.config.parts import Part
 from isadmin.errors import IsadminError
 from isadmin.lio import rehearsal, saved
-from isadmin.shell import ending
+from isadmin.shell import ending, waiting
 from isadmin.shell.language import MASK
 
 if TYPE_CHECKING:
-    from isadmin.lio.apply import Outcome, Progress
+    from isadmin.lio.apply import Outcome
     from isadmin.shell.render import Paint
     from isadmin.shell.session import Session
 
@@ -47,7 +47,8 @@ class HalfDoneError(IsadminError):
 
 def running(session: Session) -> Flat:
     """The running configuration. Raises IsadminError."""
-    return flatten(document.value(saved.dump(session.host)))
+    with waiting.slow(session, "reading the configuration"):
+        return flatten(document.value(saved.dump(session.host)))
 
 
 # What is shown
@@ -254,18 +255,18 @@ def do(
         from isadmin.lio import apply
 
         return apply.Outcome(len(plan.changes))
-    shown = progress_of(session)
+    shown = waiting.Progress(session.err, "changes")
 
     def progress(done: int, of: int) -> None:
         # Between two changes, nothing is half made.
         held.obey()
-        if shown is not None:
-            shown(done, of)
+        shown(done, of)
 
     with ending.held() as held:
         try:
             return saved.carry_out(session.host, plan.changes, keep_going=keep_going, progress=progress)
         except BaseException as error:
+            shown.hide()
             _taken_back(session, plan, before, error, entry)
             if held.obeyed:
                 # The terminal may be what has ended.
@@ -285,7 +286,8 @@ def _taken_back(
     step = f" (step {error.done + 1} of {len(plan.changes)})" if isinstance(error, StepError) else ""
     try:
         back = back_to(running(session), {key: before.get(key) for key in touched})
-        saved.carry_out(session.host, back.changes)
+        shown = waiting.Progress(session.err, "changes undone")
+        saved.carry_out(session.host, back.changes, progress=shown)
     except IsadminError as second:
         what = f"{error}{step}; and what was done before could not be undone: {second}"
         raise HalfDoneError(what, "see `diff`, and `undo` once the cause is mended") from second
@@ -326,19 +328,3 @@ def back_to(now: Flat, objects: journal.Objects, *, along: bool = False) -> Plan
         return diff.exact(now, diff.merged(now, wanted, prune=True))
     except diff.DanglingError as error:
         raise IsadminError(f"Cannot be taken back: {error}", "undo later changes first") from error
-
-
-def progress_of(session: Session) -> Progress | None:
-    """Progress on the terminal of standard error, for what takes long."""
-    if not session.err.isatty():
-        return None
-
-    def show(done: int, of: int) -> None:
-        if of < 200 or (done % 50 and done < of):
-            return
-        end = "\r\033[K" if done == of else ""
-        with suppress(OSError):
-            session.err.write(f"\r{done} of {of} changes{end}")
-            session.err.flush()
-
-    return show

@@ -190,10 +190,10 @@ def test_what_was_saved_is_kept_up_to_a_number(tmp_path: Path) -> None:
     assert [one.origin.command for one in found] == ["save c", "save d", "save e"]
     assert {one.origin.user for one in found} == {generations.user_name()}
     assert {b.stat().st_mode & 0o777 for b in (tmp_path / "backup").iterdir()} == {0o600}
-    four = generations.find(tmp_path, 4)
+    four = generations.find(4, tmp_path)
     assert four is not None
     assert store.read(four.path) == full("d")
-    assert generations.find(tmp_path, 1) is None
+    assert generations.find(1, tmp_path) is None
 
 
 def test_what_somebody_else_saved_is_kept_too(tmp_path: Path) -> None:
@@ -234,6 +234,23 @@ def test_a_clock_that_is_set_back_changes_no_order(tmp_path: Path, monkeypatch: 
     for name in "abcde":
         store.save(file, full(name), generations=3, command="saveconfig")
     assert names_in(tmp_path) == ["c", "d", "e"]
+
+
+def test_generations_from_before_the_file_became_a_link_are_found(tmp_path: Path) -> None:
+    file, other = tmp_path / "saveconfig.json", tmp_path / "else"
+    for name in "ab":
+        store.save(file, full(name), generations=5, command="saveconfig")
+    other.mkdir()
+    file.rename(other / "cfg.json")
+    file.symlink_to(other / "cfg.json")
+    store.save(file, full("c"), generations=5, command="saveconfig")
+    both = (other, tmp_path)
+    assert [one.number for one in generations.every(*both)] == [1, 2, 3, 4]
+    contents = [generations.content_of(one.path) or b"" for one in generations.every(*both)]
+    assert [json.loads(content)["storage_objects"][0]["name"] for content in contents] == ["a", "b", "b", "c"]
+    one = generations.find(1, *both)
+    assert one is not None
+    assert one.path.parent == tmp_path / "backup"
 
 
 def test_saving_the_same_again_says_so_and_writes_nothing(tmp_path: Path) -> None:

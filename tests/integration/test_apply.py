@@ -97,6 +97,8 @@ def test_diff_says_by_its_status_whether_there_is_a_difference(configured: Users
     assert [change["name"] for change in facts["changes"]] == ["emulate_caw", "password"]
     assert "secret" not in json.dumps(facts["changes"])
     assert configured.isadmin("diff", "7").returncode == 5
+    behind = configured.isadmin("diff", "1", "--output", "json")
+    assert json.loads(behind.stdout) == facts
 
 
 def test_enabling_moves_no_login_method_but_by_hand(configured: Userspace) -> None:
@@ -160,6 +162,29 @@ def test_a_step_that_fails_takes_everything_back(configured: Userspace, tmp_path
     kept_going = configured.isadmin("apply", str(tmp_path / "x.json"), "--keep-going")
     assert kept_going.returncode == 7
     assert "emulate_caw: 0 -> 1" in configured.isadmin("diff").stdout
+
+
+def test_apply_tells_its_result_as_json(configured: Userspace, tmp_path: Path) -> None:
+    def result(*words: str) -> dict[str, Any]:
+        facts = json.loads(configured.isadmin("--output", "json", "apply", *words).stdout)
+        assert isinstance(facts, dict)
+        return facts
+
+    changed = change_of(configured, tmp_path)
+    for count in (1, 0):
+        done = result(changed)
+        assert (done["result"], done["changes"], done["done"]) == ("applied", count, True)
+    wanted = saved(configured)
+    portal = {"ip_address": "127.0.0.1", "port": 3260, "iser": False, "offload": False}
+    wanted["targets"][0]["tpgs"][0]["portals"].append(portal)
+    refused = write(tmp_path / "x.json", wanted)
+    failed = result(refused)
+    assert (failed["result"], f"{TPG}/portals/127.0.0.1:3260" in failed["error"]) == ("failed", True)
+    partly = result(refused, "--keep-going")
+    assert (partly["result"], len(partly["failed"])) == ("partly applied", 1)
+    assert result(f"{tmp_path}/none.json")["result"] == "no file"
+    (tmp_path / "bad.json").write_text("{")
+    assert result(f"{tmp_path}/bad.json")["result"] == "refused"
 
 
 def test_a_bad_file_changes_nothing_and_every_problem_is_named(configured: Userspace, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.integration.test_apply import (  # noqa: F401
     test_a_signal_that_ends_an_apply_undoes_it,
     test_a_step_that_fails_takes_everything_back,
     test_after_a_change_is_undone_unconfirmed_the_one_before_it_can_be,
+    test_apply_tells_its_result_as_json,
     test_changes_are_taken_back_one_after_the_other,
     test_diff_says_by_its_status_whether_there_is_a_difference,
     test_discovery_that_is_turned_off_stays_so_and_comes_back,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from contextlib import contextmanager
 
 from isadmin.errors import RESTORED, IsadminError, PartlyRestoredError, UsageError
 from isadmin.light import Path, replace
@@ -13,7 +14,7 @@ from isadmin.shell.suggest import paths_like
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import ClassVar
 
     from isadmin.config.changes import Plan
@@ -76,6 +77,9 @@ class ConfigurationCommands(ComparingCommands):
                 continue
             name, equals, value = word[2:].partition("=")
             if name not in known:
+                if name in ("output", "show-secrets", "yes", "debug"):
+                    what = f"{command.name}: --{name} is an option of isadmin"
+                    raise UsageError(what, "it stands before the command")
                 listed = " ".join(f"--{one}" for one in known) or "none"
                 raise UsageError(f"{command.name}: unknown option --{name}", f"there are: {listed}")
             if known[name] and not equals:
@@ -127,10 +131,37 @@ class ConfigurationCommands(ComparingCommands):
         ----------
         `--keep-going`: what cannot be done is reported and left out, and the rest is done.
 
+        RESULT
+        ======
+        The exit status is as that of `restoreconfig`. With --output json, "result" says what became
+        of it, "failed" and "skipped" list what is missing, and "error" is the error's line.
+
         SEE ALSO
         ========
-        diff confirm undo check
+        diff confirm undo check restoreconfig
         """
+        with self._result_told("applied"):
+            self._apply(file, dry_run, prune, confirm_within, keep_going)
+
+    @contextmanager
+    def _result_told(self, done: str) -> Iterator[None]:
+        """Answer what became of a file, in one word, if the block fails, as it does itself if not."""
+        try:
+            yield
+        except IsadminError as error:
+            if not isinstance(error, UsageError):
+                result = RESTORED.get(error.status, "failed").replace(RESTORED[0], done)
+                self.shell.answer(**{**self.shell.answered, "result": result, "error": error.line()})
+            raise
+
+    def _apply(
+        self,
+        file: str,
+        dry_run: str | None,
+        prune: str | None,
+        confirm_within: str | None,
+        keep_going: str | None,
+    ) -> None:
         path = Path(file).expanduser()
         seconds = self._seconds(confirm_within)
         pruned = self._flag(prune)
@@ -142,6 +173,7 @@ class ConfigurationCommands(ComparingCommands):
             return
         if not plan:
             self.say(agrees)
+            self.shell.answer(done=True, failed=[], skipped=[], result="applied", changes=0)
             return
         self._warn_of_sessions(plan)
         from isadmin.shell import plans
@@ -160,6 +192,7 @@ class ConfigurationCommands(ComparingCommands):
             self._settle(seconds, failed=True)
             raise
         self._settle(seconds, failed=False)
+        self.shell.answer(**self.shell.answered, result="applied", changes=len(plan.changes))
         self.say(f"{len(plan.changes)} changes applied from {path}")
         if seconds:
             self.say(f"They are undone in {seconds} seconds unless you type `/ confirm`")
@@ -280,13 +313,8 @@ class ConfigurationCommands(ComparingCommands):
         ========
         saveconfig clearconfig history apply undo
         """
-        try:
+        with self._result_told("restored"):
             self._restore(savefile, clear_existing, target, storage_object, generation, keep_going, dry_run)
-        except IsadminError as error:
-            if not isinstance(error, UsageError):
-                result = RESTORED.get(error.status, "failed")
-                self.shell.answer(**{**self.shell.answered, "result": result, "error": error.line()})
-            raise
 
     def _restore(
         self,

@@ -67,13 +67,16 @@ class SavingCommands(Node):
             from isadmin.shell import confirming
 
             confirming.refuse_saving(host)
-        changed = store.save(
-            path,
-            saved.worth_saving(host),
-            force=self._flag(force),
-            generations=self.shell.preferences.number("max_backup_files") if is_default else None,
-            command="saveconfig",
-        )
+        from isadmin.shell import waiting
+
+        with waiting.slow(self.shell, "saving the configuration"):
+            changed = store.save(
+                path,
+                saved.worth_saving(host),
+                force=self._flag(force),
+                generations=self.shell.preferences.number("max_backup_files") if is_default else None,
+                command="saveconfig",
+            )
         if is_default:
             self.shell.changed = False
         self.say(f"Configuration saved to {path}" + ("" if changed else " (no change)"))
@@ -99,9 +102,8 @@ class SavingCommands(Node):
         """
         from isadmin.config import document, generations, store
 
-        state = self._state()
         if action is None and number is None:
-            found = generations.every(state)
+            found = generations.every(*self._states())
             for one in found:
                 mark = "-" if one.number is None else str(one.number)
                 origin = one.origin
@@ -130,17 +132,20 @@ class SavingCommands(Node):
         self.say(document.render(shown).rstrip("\n"))
         self.shell.answer(configuration=shown)
 
-    def _state(self) -> Path:
+    def _states(self) -> tuple[Path, Path]:
+        """Where generations are: beside the saved configuration, and beside a symbolic link to it, where
+        they were kept before it became one."""
         if self.shell.host.savefile is None:
             raise NoFileError("This target has no saved configuration of its own", "name a file")
-        return Path(self.shell.host.savefile).resolve().parent
+        file = Path(self.shell.host.savefile)
+        return file.resolve().parent, file.parent
 
     def _generation(self, number: str) -> Path:
         from isadmin.config import generations
 
         if not number.isdecimal():
             raise UsageError(f"A generation is a number, '{number}' given", "see `history`")
-        found = generations.find(self._state(), int(number))
+        found = generations.find(int(number), *self._states())
         if found is None:
             raise NoFileError(f"There is no generation {number}", "see `history`")
         return found.path

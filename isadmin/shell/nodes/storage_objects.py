@@ -142,7 +142,9 @@ def with_part(before: Configuration, now: Configuration, so_path: str) -> Config
         return f"/backstores/{so['plugin']}/{so['name']}" == so_path
 
     def exports(target: Configuration) -> bool:
-        return any(lun["storage_object"] == so_path for tpg in target["tpgs"] for lun in tpg.get("luns", []))
+        return any(
+            lun["storage_object"] == so_path for tpg in target.get("tpgs", []) for lun in tpg.get("luns", [])
+        )
 
     after = dict(before)
     kept = [so for so in before.get("storage_objects", []) if not is_it(so)]
