@@ -125,6 +125,13 @@ def _loader(yaml: Any) -> Any:
             base = {"0o": 8, "0x": 16}.get(digits[:2], 10)
             return int(sign + (digits if base == 10 else digits[2:]), base)
 
+        def construct_text(self, node: Any) -> str:
+            # JSON escapes what is beyond 16 bits as two halves (RFC 8259 section 7), and JSON is YAML.
+            text = str(self.construct_scalar(node))
+            if text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text):
+                return text
+            return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
         def construct_object_of(self, node: Any) -> Iterator[dict[Any, Any]]:
             keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             again = len(keys) > len(set(keys))
@@ -137,5 +144,6 @@ def _loader(yaml: Any) -> Any:
         letters = [*first, ""] if kind == "null" else list(first)
         Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"(?:{pattern})\\Z"), letters)
     Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_number)
+    Loader.add_constructor("tag:yaml.org,2002:str", Loader.construct_text)
     Loader.add_constructor("tag:yaml.org,2002:map", Loader.construct_object_of)
     return Loader

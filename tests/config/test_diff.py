@@ -27,7 +27,7 @@ from isadmin.config.model import (
     unflatten,
 )
 from isadmin.config.order import in_order
-from tests.config.values import bare, configurations
+from tests.config.values import any_configurations, bare, configurations
 
 IQN = "iqn.2003-01.org.test:t"
 TPG = ("iscsi", IQN, 1)
@@ -38,6 +38,14 @@ TPG = ("iscsi", IQN, 1)
 def test_a_plan_leads_where_it_should(a: Configuration, b: Configuration) -> None:
     plan = diff(a, b)
     assert bare(applied(flatten(a), plan.changes)) == bare(flatten(b))
+
+
+@settings(max_examples=40, deadline=None)
+@given(any_configurations(), any_configurations())
+def test_after_a_plan_nothing_is_left_to_do(a: Configuration, b: Configuration) -> None:
+    result = unflatten(applied(flatten(a), diff(a, b).changes))
+    assert diff(result, b).changes == ()
+    assert diff(result, b, prune=False).changes == ()
 
 
 @settings(max_examples=30, deadline=None)

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isadmin.config import document, shape
+from isadmin.config import document, model, shape
+from isadmin.config.model import flatten
 from isadmin.errors import RefusedFileError
+from tests.config.values import any_configurations
 
 GOOD: dict[str, Any] = {
     "storage_objects": [{"name": "d", "plugin": "fileio", "attributes": {"x": 1}, "alua_tpgs": []}],
@@ -101,6 +103,22 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
             parse(text)
     else:
         assert parse(text) == value
+
+
+@settings(max_examples=40, deadline=None)
+@given(any_configurations())
+def test_anything_a_file_may_say_is_read_back(value: model.Configuration) -> None:
+    text = document.render(document.of(value))
+    found = document.parse(text.encode(), "x.json")
+    assert flatten(document.value(found)) == flatten(value)
+    assert document.value(found).unknown == value.unknown
+    assert document.render(found) == text
+    as_yaml = document.parse(text.encode(), "x.yaml", yaml=True)
+    assert as_yaml == found
+    assert shape.problem_of(found) == ""
+    assert set(shape.unknown_keys(found)) >= set(value.unknown)
+    # Saved where that was, what a target shows of it loses nothing.
+    assert document.carrying(found, found) == found
 
 
 def test_the_order_of_lists_does_not_matter() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from isadmin.config import journal
 from isadmin.config.generations import Origin
 from isadmin.config.model import Configuration, Key, Object, StorageObject, flatten
-from tests.config.values import configurations
+from tests.config.values import any_configurations, configurations
 
 WHO = Origin("somebody", "2026-01-01T00:00:00+00:00", "a command")
 KEY: Key = ("storage_object", "ramdisk", "r")
@@ -21,7 +21,7 @@ def at(size: int) -> dict[Key, Object | None]:
 
 
 @settings(max_examples=20, deadline=None)
-@given(configurations())
+@given(configurations() | any_configurations())
 def test_every_object_comes_back_as_it_was(value: Configuration) -> None:
     objects = dict(flatten(value))
     rows = journal._rows(objects)
