@@ -96,7 +96,7 @@ def keep(
     elsewhere: Path | None = None,
 ) -> Generation:
     """Add a generation, and delete the oldest ones beyond `most`, but for `spare`; the newest again if it has
-    this content. Those that are kept `elsewhere` have other numbers.
+    this content, also one that is kept `elsewhere`.
 
     Raises OSError.
     """
@@ -104,9 +104,9 @@ def keep(
     make_directory(directory)
     sweep(directory, "saveconfig-")
     before = every(state)
-    if before and before[-1].number is not None and content_of(before[-1].path) == content:
-        return before[-1]
     others = every(state, elsewhere) if elsewhere else before
+    if others and others[-1].number is not None and content_of(others[-1].path) == content:
+        return others[-1]
     number = 1 + max((one.number or 0 for one in others), default=0)
     path = directory / time.strftime(NAME)
     if path.exists():

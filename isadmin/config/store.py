@@ -136,7 +136,7 @@ def _keep_raw(path: Path, before: bytes | None) -> None:
 
 def _keep_before(path: Path, before: bytes, most: int, link: Path) -> history.Generation | None:
     """What somebody else saved becomes a generation, too."""
-    newest = history.every(path.parent)[-1:]
+    newest = history.every(path.parent, link)[-1:]
     if newest and history.content_of(newest[0].path) == before:
         return None
     if not _holds_something(before):

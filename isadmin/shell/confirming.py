@@ -32,7 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isadmin.config import generations, journal
+from isadmin.config import generations, journal, parts
 from isadmin.config.changes import Delete
 from isadmin.config.model import Key, name_of, sort_key
 from isadmin.errors import IsadminError, RefusedFileError
@@ -40,6 +40,7 @@ from isadmin.errors import IsadminError, RefusedFileError
 if TYPE_CHECKING:
     from isadmin.config.changes import Plan
     from isadmin.config.model import Flat
+    from isadmin.config.parts import Known
     from isadmin.lio.host import Host
     from isadmin.shell.session import Session
 
@@ -97,14 +98,19 @@ def begin(session: Session, plan: Plan, before: Flat, seconds: int) -> str:
             "An earlier change is not confirmed yet", "type `confirm`, or wait until it is undone"
         )
     facts = json.dumps({"seconds": seconds, "life": _life(session.host)})
+    file = None
     try:
         touched = {key: before.get(key) for key in sorted(plan.keys(), key=sort_key)}
         mark = os.urandom(8).hex()
-        file = journal.push(directory, generations.origin_now(facts), touched, {}, mark=mark).file
+        after = {key: plan.result.get(key) for key in touched}
+        file = journal.push(directory, generations.origin_now(facts), touched, after, mark=mark).file
         assert file is not None
         _start(session.host, file)
         _start_timer(session.host, file, mark, seconds)
     except OSError as error:
+        if file is not None:
+            # Nobody waits for it.
+            _drop(file)
         raise IsadminError(
             f"Cannot note the change to undo: {error.strerror}", "nothing was changed"
         ) from error
@@ -391,7 +397,7 @@ def _take_back(session: Session, file: Path, entry: journal.Entry) -> str:
     along: list[Key] = []
     if life == _life(session.host):
         now = plans.running(session)
-        plan = plans.back_to(now, entry.before, along=True)
+        plan = plans.back_to(now, _before(entry, now), along=True)
         plans.do(session, plan, now)
         what = f"the change of {entry.origin.time} was not confirmed in time and is undone now"
         along = _along(plan, entry)
@@ -409,6 +415,14 @@ def _forget(session: Session, entry: journal.Entry, along: list[Key]) -> None:
             journal.forget([one])
             return
         journal.shrunk(one, along)
+
+
+def _before(entry: journal.Entry, now: Flat) -> dict[Key, Known]:
+    """The objects as they were, with the values that somebody else has set in them since."""
+    return {
+        key: one if key not in now else parts.rebased(one, entry.after.get(key), now[key])
+        for key, one in entry.before.items()
+    }
 
 
 def _along(plan: Plan, entry: journal.Entry) -> list[Key]:

@@ -523,6 +523,20 @@ def test_what_has_come_to_need_an_unconfirmed_change_goes_with_it(
     assert ok(configured, "/backstores/ramdisk", "create", "other", "1M")
 
 
+def test_what_somebody_else_has_set_since_is_not_undone_with_it(
+    configured: Userspace, tmp_path: Path
+) -> None:
+    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "3")
+    ok(configured, "/backstores/ramdisk/r1", "set", "attribute", "emulate_3pc=0")
+    wait_until(lambda: not waiting(configured), "the undoing")
+    assert configured.isadmin("diff").stdout.splitlines() == [
+        "~ /backstores/ramdisk/r1",
+        "    attributes emulate_3pc: 0 -> 1",
+    ]
+    assert "emulate_3pc=0" in ok(configured, "undo")
+    assert configured.isadmin("diff").returncode == 0
+
+
 def test_what_cannot_be_undone_keeps_no_command_from_its_work(configured: Userspace, tmp_path: Path) -> None:
     wanted = saved(configured)
     (gone,) = [so for so in wanted["storage_objects"] if so["name"] == "f1"]

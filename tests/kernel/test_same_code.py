@@ -32,6 +32,7 @@ WITHOUT = {
     "test_apply.test_commands_that_only_read_warn_of_what_is_overdue": TIMED,
     "test_apply.test_what_cannot_be_undone_keeps_no_command_from_its_work": TIMED,
     "test_apply.test_what_has_come_to_need_an_unconfirmed_change_goes_with_it": TIMED,
+    "test_apply.test_what_somebody_else_has_set_since_is_not_undone_with_it": TIMED,
     "test_apply.test_what_nobody_is_left_to_undo_the_next_command_does": TIMED,
     "test_bad_input.test_no_target_at_all_says_what_to_do": "there is no target to be missing",
     "test_daemon_units.test_only_one_unit_restores_the_kernel_target_at_boot": FILE,
