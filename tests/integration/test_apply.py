@@ -612,6 +612,15 @@ def test_a_signal_that_ends_an_apply_undoes_it(
     assert configured.isadmin("undo", "--dry-run").stdout == last_change
 
 
+def test_a_signal_does_not_end_the_undoing_of_a_batch(configured: Userspace) -> None:
+    before = contents(configured.mount)
+    place = "/backstores/ramdisk/r1 set attribute"
+    lines = "; ".join((f"{place} emulate_caw=0 emulate_3pc=0 is_nonrot=1", "no-such-command"))
+    ended = signalled(configured, signal.SIGTERM, "--atomic", "-c", lines)
+    assert ended.returncode == -signal.SIGTERM, ended.stderr
+    assert contents(configured.mount) == before
+
+
 def test_what_a_killed_apply_or_undo_has_done_can_be_undone(configured: Userspace, many_changes: str) -> None:
     before = contents(configured.mount)
     assert signalled(configured, signal.SIGKILL, "apply", many_changes).returncode == -signal.SIGKILL

@@ -11,6 +11,7 @@ from tests.integration.test_apply import (  # noqa: F401
     test_a_deleted_storage_object_comes_back_with_all_that_hung_on_it,
     test_a_dry_run_tells_what_could_not_be_made,
     test_a_process_that_dies_while_applying_is_undone,
+    test_a_signal_does_not_end_the_undoing_of_a_batch,
     test_a_signal_that_ends_an_apply_undoes_it,
     test_a_step_that_fails_takes_everything_back,
     test_after_a_change_is_undone_unconfirmed_the_one_before_it_can_be,
