@@ -75,14 +75,16 @@ class Call:
 
 
 def read_arguments(arguments: Sequence[str]) -> Call:
-    """Options up to the first word that is none (or "--"), then words as they are. Raises UsageError."""
+    """Options up to the first word that is none (or "--"), then words as they are, but for --output at their
+    end. Raises UsageError."""
     known = {name: option for option in OPTIONS for name in option.names}
     call = Call()
     rest = list(arguments)
     while rest and rest[0].startswith("-") and rest[0] != "-":
         word = rest.pop(0)
         if word == "--":
-            break
+            call.words = rest
+            return call
         name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
         if not word.startswith("--") and len(word) > 2:
             name = word[:2]
@@ -105,8 +107,21 @@ def read_arguments(arguments: Sequence[str]) -> Call:
         if "|" in option.value and value not in option.value.split("|"):
             raise UsageError(f"Option {name} is one of {option.value}, not '{value}'")
         call.values[option.key] = value
-    call.words = rest
+    call.words = _without_output(call, rest)
     return call
+
+
+def _without_output(call: Call, words: list[str]) -> list[str]:
+    """The words of a command without the option --output, which may stand behind it, too: no command has an
+    argument of that name."""
+    name, equals, value = words[-1].partition("=") if words else ("", "", "")
+    count = 1
+    if len(words) > 1 and words[-2] == "--output":
+        name, equals, value, count = words[-2], "=", words[-1], 2
+    if name != "--output" or not equals or value not in ("text", "json") or len(words) == count:
+        return words
+    call.values["output"] = value
+    return words[:-count]
 
 
 def help_text() -> str:

@@ -143,6 +143,12 @@ def test_options_can_be_spelled_in_the_usual_ways() -> None:
         assert call.values == {"file": "x"}
     assert cli.read_arguments(["--file=", "-"]).values == {"file": ""}
     assert cli.read_arguments(["-"]).words == ["-"]
+    for behind in (["--output", "json"], ["--output=json"]):
+        call = cli.read_arguments(["diff", "1", *behind])
+        assert (call.words, call.values) == (["diff", "1"], {"output": "json"})
+    for words in (["a", "--output"], ["a", "--output", "x"], ["a", "--output=json", "b"], ["a", "json"]):
+        assert (cli.read_arguments(words).words, cli.read_arguments(words).values) == (words, {})
+    assert cli.read_arguments(["--", "a", "--output=json"]).words == ["a", "--output=json"]
     with pytest.raises(UsageError, match="-x"):
         cli.read_arguments(["-yx"])
 

@@ -106,6 +106,9 @@ def merged(now: Flat, wanted: Flat, *, prune: bool, within: Callable[[Key], bool
     result = {key: one for key, one in now.items() if not prune or (within and not within(key))}
     for key, value in wanted.items():
         result[key] = _settled(_overlaid(now.get(key), _normal(value)))
+        if not getattr(result[key], "discovery_enable_auth", True):
+            # What LIO shows of one that demands nothing is nothing.
+            del result[key]
     for key, value in now.items():
         # The kernel makes this group with the storage object, and keeps it as long.
         kept = key[0] == "port_group" and key[-1] == DEFAULT_GROUP and parent_of(key) in result
@@ -218,17 +221,26 @@ def _regrouped(key: Key, lun: Lun, again: Mapping[Key, str], sets: list[Set]) ->
 
 def dangling(flat: Flat) -> list[str]:
     """What refers to something that is not there, one text each."""
+    return [text for _, text in _dangling(flat)]
+
+
+def without_dangling(flat: Flat) -> Flat:
+    """The same without what refers to something that is not there."""
+    while gone := {key for key, _ in _dangling(flat)}:
+        flat = {key: one for key, one in flat.items() if key not in gone}
+    return flat
+
+
+def _dangling(flat: Flat) -> Iterator[tuple[Key, str]]:
     there = {value.path for value in flat.values() if isinstance(value, StorageObject)}
-    found = []
     for key, value in flat.items():
         if isinstance(value, Lun) and value.storage_object not in there:
-            found.append(f"{name_of(key)} needs {value.storage_object}, which is not there")
+            yield key, f"{name_of(key)} needs {value.storage_object}, which is not there"
         elif isinstance(value, MappedLun) and ("lun", *key[1:4], value.tpg_lun) not in flat:
-            found.append(f"{name_of(key)} needs lun{value.tpg_lun}, which its portal group does not have")
+            yield key, f"{name_of(key)} needs lun{value.tpg_lun}, which its portal group does not have"
         parent = parent_of(key)
         if parent is not None and parent not in flat:
-            found.append(f"{name_of(key)} needs {name_of(parent)}, which is not there")
-    return found
+            yield key, f"{name_of(key)} needs {name_of(parent)}, which is not there"
 
 
 def _made_again(now: Flat, wanted: Flat) -> dict[Key, str]:

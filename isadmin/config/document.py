@@ -9,17 +9,17 @@ is typed; keys that are not known survive both ways.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from isadmin.config import model
+from isadmin.config import model, reading
+from isadmin.config.reading import REMEDY
 from isadmin.config.shape import ALUA, IDENTITY, ORDER, RULES, SHAPE, Document, problems_of
+from isadmin.config.spelling import normalized
 from isadmin.errors import RefusedFileError
 
 T = TypeVar("T")
-
-REMEDY = "mend it, or take another file, for example one from the backup directory"
 
 
 class BadDocumentError(RefusedFileError):
@@ -32,68 +32,53 @@ class BadDocumentError(RefusedFileError):
         self.problems = problems
 
 
-def parse(content: bytes, source: str, *, yaml: bool = False) -> Document:
+Judge = Callable[[object], Iterable[str]]
+"""Tells what else is wrong with a document, whatever its shape, each with its place."""
+
+
+def parse(content: bytes, source: str, *, yaml: bool = False, judge: Judge | None = None) -> Document:
     """The configuration in a file's content; `source` names it in errors.
 
-    Raises BadDocumentError if it is empty, cut off, no JSON (or YAML), or of the wrong shape.
+    Raises BadDocumentError if it is empty, cut off, no JSON (or YAML), of the wrong shape, says something
+    twice, or if the `judge` finds anything.
     """
     if not content.strip():
         raise RefusedFileError(f"{source} is empty", REMEDY)
-    found = _yaml(content, source) if yaml else _json(content, source)
-    problems = list(problems_of(found))
+    found = reading.of_yaml(content, source) if yaml else reading.of_json(content, source)
+    problems = [*reading.given_twice(found), *problems_of(found)]
+    if judge is not None:
+        problems += judge(found)
     if problems:
         raise BadDocumentError(source, problems)
     assert isinstance(found, dict)
     return found
 
 
-def _json(content: bytes, source: str) -> object:
-    try:
-        return json.loads(content)
-    except UnicodeDecodeError as error:
-        raise RefusedFileError(f"{source}: not UTF-8 text at byte {error.start}", REMEDY) from error
-    except json.JSONDecodeError as error:
-        what = "cut off" if error.pos >= len(content.rstrip()) else "not JSON"
-        place = f"{source}:{error.lineno}:{error.colno}"
-        raise RefusedFileError(f"{place}: {what}: {error.msg}", REMEDY) from error
-    except (RecursionError, ValueError) as error:
-        raise RefusedFileError(f"{source}: nested too deeply, or a number is too long", REMEDY) from error
-
-
-def _yaml(content: bytes, source: str) -> object:
-    try:
-        import yaml
-    except ImportError as error:
-        raise RefusedFileError(
-            f"{source}: YAML cannot be read here",
-            "install PyYAML (pip install 'isadmin[yaml]'), or use JSON",
-        ) from error
-    try:
-        return yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
-        raise RefusedFileError(f"{place}: not YAML: {getattr(error, 'problem', error)}", REMEDY) from error
-    except (RecursionError, ValueError) as error:
-        raise RefusedFileError(f"{source}: not YAML: {error}", REMEDY) from error
-
-
 def carrying(new: Document, old: Document, name: str = "") -> Document:
-    """A configuration with the unknown keys that an older one of the same objects has."""
+    """A configuration with what an older one of the same objects has and this target cannot show: keys that
+    are not known, and values of a newer or older LIO."""
     rules = RULES[name]
     found = dict(new)
     for key, one in old.items():
         if key not in rules and not (name == "alua_tpgs" and key in ALUA):
             found.setdefault(key, one)
     for key, rule in rules.items():
-        if rule.kind == "list" and old.get(key) and new.get(key):
+        if not old.get(key) or not new.get(key):
+            continue
+        if rule.kind == "values" and old[key].keys() - new[key].keys():
+            found[key] = {**old[key], **new[key]}
+        elif rule.kind == "list":
             names = IDENTITY[rule.members]
-            before = {tuple(one.get(part) for part in names): one for one in old[key]}
+            before = {_identity(one, names): one for one in old[key]}
             found[key] = [
-                carrying(one, before.get(tuple(one.get(part) for part in names), {}), rule.members)
-                for one in new[key]
+                carrying(one, before.get(_identity(one, names), {}), rule.members) for one in new[key]
             ]
     return found
+
+
+def _identity(one: Document, names: tuple[str, ...]) -> tuple[Any, ...]:
+    """What tells a member of a list from the others, whatever the spelling of its WWN."""
+    return tuple(normalized(str(one.get(part))) if part.endswith("wwn") else one.get(part) for part in names)
 
 
 HIDDEN = "********"
@@ -158,6 +143,11 @@ def _node_acl(raw: Document) -> model.NodeAcl:
     return _build(model.NodeAcl, raw, "chap_", mapped_luns=mapped)
 
 
+_SAID: dict[str, dict[bool, model.Value]] = {
+    "attributes": {False: 0, True: 1},
+    "parameters": {False: "No", True: "Yes"},
+}
+"""How LIO says true and false: iSCSI's keys have words (RFC 7143 section 6.1)."""
 _FLAGS = frozenset(key for rules in RULES.values() for key, rule in rules.items() if rule.kind == "flag")
 _FIELDS: dict[type, frozenset[str]] = {
     kind: frozenset(field.name for field in fields(kind)) - {"unknown", "chap", "discovery", "alua"}
@@ -191,7 +181,8 @@ def _build(kind: type[T], raw: Document, prefix: str = "", **made: Any) -> T:
         elif key in made or one is None:
             continue
         elif key in ("attributes", "parameters"):
-            values[key] = {name: int(v) if isinstance(v, bool) else v for name, v in one.items()}
+            said = _SAID[key]
+            values[key] = {name: said[v] if isinstance(v, bool) else v for name, v in one.items()}
         else:
             values[key] = bool(one) if key in _FLAGS else one
     if prefix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -51,6 +52,17 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
             temporary.unlink()
         raise
     sync_directory(target.parent)
+
+
+def sweep(directory: Path, name: str) -> None:
+    """Remove what a killed write_atomically left of files whose names begin so. Only while nobody else may
+    write them."""
+    left = re.compile(rf"\.{re.escape(name)}.*\.[0-9a-f]{{16}}")
+    with contextlib.suppress(OSError):
+        for found in os.listdir(directory):
+            if left.fullmatch(found):
+                with contextlib.suppress(OSError):
+                    (directory / found).unlink()
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import itertools
 import json
 import os
 import pwd
@@ -20,7 +21,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from isadmin.config.files import make_directory, write_atomically
+from isadmin.config.files import make_directory, sweep, write_atomically
 
 DIRECTORY = "backup"
 PATTERN = "saveconfig-*json*"
@@ -67,35 +68,54 @@ def _name_of(uid: int) -> str:
     return str(uid)
 
 
-def every(state: Path) -> list[Generation]:
-    """All generations beside a saved configuration, the oldest first."""
-    found = [_read_header(path) for path in (state / DIRECTORY).glob(PATTERN)]
-    return sorted(found, key=lambda one: (one.origin.time, one.number or 0, one.path.name))
+def every(*states: Path) -> list[Generation]:
+    """All generations beside a saved configuration, the oldest first: in the order of their numbers, whatever
+    the clock said; those of other tools among them by their time. It has two places if it is a symbolic
+    link."""
+    places = dict.fromkeys(os.path.realpath(state / DIRECTORY) for state in states)
+    found = [_read_header(path) for place in places for path in Path(place).glob(PATTERN)]
+    numbered = sorted((one for one in found if one.number is not None), key=lambda one: one.number or 0)
+    latest = itertools.accumulate((one.origin.time for one in numbered), max)
+    placed = [(when, 1, one.number or 0, "", one) for when, one in zip(latest, numbered, strict=True)]
+    placed += [(one.origin.time, 0, 0, one.path.name, one) for one in found if one.number is None]
+    return [one for *_, one in sorted(placed, key=lambda place: place[:-1])]
 
 
-def find(state: Path, number: int) -> Generation | None:
-    """The generation of that number."""
-    return next((one for one in every(state) if one.number == number), None)
+def find(number: int, *states: Path) -> Generation | None:
+    """The generation of that number, the newest if there are several."""
+    return next((one for one in reversed(every(*states)) if one.number == number), None)
 
 
-def keep(state: Path, content: bytes, origin: Origin, most: int) -> Generation:
-    """Add a generation, and delete the oldest ones beyond `most`; the newest again if it has this content.
+def keep(
+    state: Path,
+    content: bytes,
+    origin: Origin,
+    most: int,
+    *,
+    spare: Generation | None = None,
+    elsewhere: Path | None = None,
+) -> Generation:
+    """Add a generation, and delete the oldest ones beyond `most`, but for `spare`; the newest again if it has
+    this content, also one that is kept `elsewhere`.
 
     Raises OSError.
     """
     directory = state / DIRECTORY
     make_directory(directory)
+    sweep(directory, "saveconfig-")
     before = every(state)
-    if before and before[-1].number is not None and content_of(before[-1].path) == content:
-        return before[-1]
-    number = 1 + max((one.number or 0 for one in before), default=0)
+    others = every(state, elsewhere) if elsewhere else before
+    if others and others[-1].number is not None and content_of(others[-1].path) == content:
+        return others[-1]
+    number = 1 + max((one.number or 0 for one in others), default=0)
     path = directory / time.strftime(NAME)
     if path.exists():
         path = path.with_name(path.name.replace("-json", f".{number:06d}-json"))
     write_atomically(path, compressed(content, json.dumps({"number": number, **asdict(origin)})))
     for old in before[: max(0, len(before) + 1 - max(most, 1))]:
-        with contextlib.suppress(OSError):
-            old.path.unlink()
+        if old != spare:
+            with contextlib.suppress(OSError):
+                old.path.unlink()
     return Generation(path, number, origin)
 
 

@@ -2,6 +2,9 @@
 
 An entry has what is known of every object that was touched, before and after: the whole object, or the values
 that were set. It holds CHAP secrets: its file is 0600, its directory 0700.
+
+A change of many steps is noted as begun before the first of them, and as done after the last: of one that is
+only begun, the process that carried it out was killed, and any part of it may have been done.
 """
 
 from __future__ import annotations
@@ -9,8 +12,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from isadmin.config.parts import Known, Part
 
 MOST = 50
 """How many changes can be taken back."""
-_END = ".json"
+DONE, BEGUN = ".json", ".begun"
 
 Objects = Mapping[Key, Known]
 """What there is at each key, None for nothing."""
@@ -30,15 +33,29 @@ Objects = Mapping[Key, Known]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change of the target; `file` is where it is kept."""
+    """One change of the target; `file` is where it is kept, `mark` what else tells of the same change."""
 
     origin: Origin
     before: Objects
     after: Objects
     file: Path | None = None
+    mark: str = ""
+
+    @property
+    def begun(self) -> bool:
+        """Was only part of it done, as far as is known?"""
+        return self.file is not None and self.file.suffix == BEGUN
 
 
-def push(directory: Path, origin: Origin, before: Objects, after: Objects) -> None:
+def push(
+    directory: Path,
+    origin: Origin,
+    before: Objects,
+    after: Objects,
+    *,
+    begun: bool = False,
+    mark: str = "",
+) -> Entry:
     """Note a change, not waiting for a medium; the oldest ones beyond MOST are forgotten. Raises OSError."""
     names = _names(directory)
     if not names:
@@ -50,11 +67,39 @@ def push(directory: Path, origin: Origin, before: Objects, after: Objects) -> No
         "before": _rows(before),
         "after": _rows(after),
     }
-    number = int(names[-1][: -len(_END)]) + 1 if names else 1
-    write_new(f"{directory}/{number:06d}{_END}", json.dumps(facts).encode())
+    if mark:
+        facts["mark"] = mark
+    number = _number(names[-1]) + 1 if names else 1
+    file = f"{directory}/{number:06d}{BEGUN if begun else DONE}"
+    write_new(file, json.dumps(facts).encode())
     for old in names[: max(0, len(names) + 1 - MOST)]:
         with contextlib.suppress(OSError):
             os.unlink(f"{directory}/{old}")
+    return Entry(origin, before, after, Path(file), mark)
+
+
+def renamed(entry: Entry, end: str) -> Entry:
+    """The entry, noted as DONE or BEGUN from now on. Raises OSError."""
+    if entry.file is None or entry.file.suffix == end:
+        return entry
+    file = entry.file.with_suffix(end)
+    os.rename(entry.file, file)
+    return replace(entry, file=file)
+
+
+def shrunk(entry: Entry, without: Collection[Key]) -> None:
+    """Drop objects from an entry, and the entry with its last one. Raises OSError."""
+    before, after = (
+        {key: one for key, one in objects.items() if key not in without}
+        for objects in (entry.before, entry.after)
+    )
+    if entry.file is None or len(before) == len(entry.before):
+        return
+    if not before:
+        forget([entry])
+        return
+    facts = json.loads(entry.file.read_bytes()) | {"before": _rows(before), "after": _rows(after)}
+    write_new(str(entry.file), json.dumps(facts).encode())
 
 
 def newest(directory: Path, count: int) -> list[Entry]:
@@ -73,7 +118,8 @@ def read(file: Path) -> Entry | None:
     try:
         facts = json.loads(file.read_bytes())
         origin = Origin(facts["user"], facts["time"], facts["command"])
-        return Entry(origin, _objects(facts["before"]), _objects(facts["after"]), file)
+        before, after = _objects(facts["before"]), _objects(facts["after"])
+        return Entry(origin, before, after, file, facts.get("mark", ""))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -91,11 +137,12 @@ def _names(directory: Path) -> list[str]:
         names = os.listdir(directory)
     except FileNotFoundError:
         return []
-    kept = [name for name in names if name.endswith(_END) and name[: -len(_END)].isdecimal()]
-    kept.sort()
-    if len({*map(len, kept)}) > 1:
-        kept.sort(key=len)
-    return kept
+    kept = [name for name in names if name.endswith((DONE, BEGUN)) and name.partition(".")[0].isdecimal()]
+    return sorted(kept, key=_number)
+
+
+def _number(name: str) -> int:
+    return int(name.partition(".")[0])
 
 
 def _rows(objects: Objects) -> list[Any]:

@@ -52,9 +52,14 @@ def _sector_sizes(old: Mapping[str, Value], rest: dict[str, Value]) -> Iterator[
     if "optimal_sectors" not in rest:
         return
     sectors = rest.pop("optimal_sectors")
-    before = int(old.get("block_size", 512))
-    after = int(rest.pop("block_size", before))
-    if before <= after and not (before == after > 512 and int(sectors) > int(old.get("optimal_sectors", 0))):
+    before, now = _number(old.get("block_size", 512)), _number(old.get("optimal_sectors", 0))
+    after, wanted = _number(rest.get("block_size", before)), _number(sectors)
+    if before is None or after is None or now is None or wanted is None:
+        # LIO is to say what it thinks of it.
+        yield "optimal_sectors", sectors
+        return
+    rest.pop("block_size", None)
+    if before <= after and not (before == after > 512 and wanted > now):
         yield "optimal_sectors", sectors
         if before != after:
             yield "block_size", after
@@ -66,6 +71,14 @@ def _sector_sizes(old: Mapping[str, Value], rest: dict[str, Value]) -> Iterator[
         yield "block_size", after
 
 
+def _number(value: Value | None) -> int | None:
+    """None for what is no number."""
+    try:
+        return None if value is None else int(value)
+    except ValueError:
+        return None
+
+
 def _alua_in_order(
     old: Mapping[str, Value], differing: Mapping[str, Value], new: Mapping[str, Value]
 ) -> Iterator[tuple[str, Value]]:
@@ -74,9 +87,8 @@ def _alua_in_order(
         if name.startswith(_SUPPORTS) and rest[name] not in (0, "0"):
             yield name, rest.pop(name)
     if "alua_access_state" in rest:
-        implicit = int(old.get("alua_access_type", 3)) & 1
-        wanted = int(new.get("alua_access_type", 3))
-        if not implicit:
+        now, wanted = _number(old.get("alua_access_type", 3)), _number(new.get("alua_access_type", 3))
+        if now is not None and wanted is not None and not now & 1:
             yield "alua_access_type", wanted | 1
             rest.pop("alua_access_type", None)
             if wanted | 1 != wanted:

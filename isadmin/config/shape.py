@@ -108,6 +108,7 @@ RULES: dict[str, dict[str, Rule]] = {
 """What may stand in the objects of each list: key -> what it must be."""
 
 SHAPE = ("storage_objects", "targets", "fabric_modules")
+SHAPE_KEYS = frozenset(SHAPE)
 REQUIRED = tuple(name for name in RULES if name)
 
 ALUA = frozenset(
@@ -163,7 +164,7 @@ def problems_of(found: object) -> Iterator[str]:
     if not isinstance(found, dict):
         yield f"not a configuration: {_kind(found)} where an object should be"
         return
-    if not set(SHAPE) & found.keys():
+    if not SHAPE_KEYS & found.keys():
         yield "not a configuration: no storage_objects and no targets"
         return
     for key, rule in RULES[""].items():

@@ -31,6 +31,8 @@ ENVIRONMENT = {
     "root, else isadmin in $XDG_RUNTIME_DIR.",
     "ISADMIN_STATE_DIR": "Where the userspace target keeps its saved configuration; /var/lib/isadmin for "
     "root, else isadmin in $XDG_STATE_HOME.",
+    "ISADMIN_NO_UNDO": "If set, changes are not noted for undo, as when a saved configuration is restored at "
+    "boot.",
     "ISADMIN_PAGER": "What shows long results at a terminal; goes before PAGER.",
     "NO_COLOR": "If set, no colors.",
     "PAGER": "See ISADMIN_PAGER; less if neither is set.",

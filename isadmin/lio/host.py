@@ -2,7 +2,8 @@
 its lock.
 
              configfs                      saved configuration
-kernel       /sys/kernel/config/target     /etc/target, or /etc/rtslib-fb-target where Debian's tools keep it
+kernel       /sys/kernel/config/target     /etc/target, or /etc/rtslib-fb-target where Debian's tools keep it:
+                                           the one that holds one
 userspace    the daemon's mount            the daemon's state directory
 given        any directory `target`        $ISADMIN_STATE_DIR, else only files named explicitly
 """
@@ -37,16 +38,24 @@ TARGETCLI_LOCK = "/run/targetcli.lock"
 
 class Host:
     """A target to work on: kind, path, state (where its saved configuration is, None where there is no such
-    place) and runtime (where its locks are)."""
+    place) and runtime (where its locks are). `other_savefile`: another tool's file of the same purpose."""
 
-    __slots__ = ("_path", "_runtime", "_state", "kind")
+    __slots__ = ("_path", "_runtime", "_state", "kind", "other_savefile")
 
-    def __init__(self, kind: Kind, path: Directory, state: Directory | None, runtime: Directory) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        path: Directory,
+        state: Directory | None,
+        runtime: Directory,
+        other_savefile: str | None = None,
+    ) -> None:
         # As text: reading a target needs no pathlib.
         self.kind: Kind = kind
         self._path = os.fspath(path)
         self._state = None if state is None else os.fspath(state)
         self._runtime = os.fspath(runtime)
+        self.other_savefile = other_savefile
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Host) and self._facts() == other._facts()
@@ -80,6 +89,11 @@ class Host:
     def savefile(self) -> Path | None:
         """Where `saveconfig` saves when told no file."""
         return None if self._state is None else Path(self._state, SAVEFILE)
+
+    def is_savefile(self, path: Path) -> bool:
+        """Is this, however it is spelled or linked to, where `saveconfig` saves when told no file?"""
+        own = self.savefile
+        return own is not None and os.path.realpath(path) == os.path.realpath(own)
 
     @property
     def journal(self) -> Path:
@@ -246,10 +260,24 @@ def of_daemon(info: DaemonInfo) -> Host:
 
 def kernel() -> Host:
     """The kernel's target."""
-    state = KERNEL_STATE[0]
-    if not os.path.isdir(state) and os.path.isdir(KERNEL_STATE[1]):
-        state = KERNEL_STATE[1]
-    return Host("kernel", KERNEL, state, os.environ.get("ISADMIN_RUNTIME_DIR", "/run/isadmin"))
+    state, other = _kernel_state()
+    return Host("kernel", KERNEL, state, os.environ.get("ISADMIN_RUNTIME_DIR", "/run/isadmin"), other)
+
+
+def _kernel_state() -> tuple[str, str | None]:
+    """The directory that holds the saved configuration, or is there to hold one; and the saved configuration
+    in the other one, if both have one: then rtslib's own is meant."""
+    first, second = KERNEL_STATE
+    kept = [directory for directory in KERNEL_STATE if os.path.exists(f"{directory}/{SAVEFILE}")]
+    if not kept:
+        return (second if os.path.isdir(second) and not os.path.isdir(first) else first), None
+    if len(kept) == 1 or os.path.samefile(f"{first}/{SAVEFILE}", f"{second}/{SAVEFILE}"):
+        return kept[0], None
+    from isadmin.lio import library
+
+    if library.saves_in() == second:
+        first, second = second, first
+    return first, f"{second}/{SAVEFILE}"
 
 
 def _load_kernel_target() -> bool:

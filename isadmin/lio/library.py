@@ -41,6 +41,13 @@ def load() -> None:
     root._preferred_dbroot = dbroot
 
 
+def saves_in() -> str:
+    """The directory of the configuration that rtslib, as it is installed, saves and restores."""
+    import rtslib.root
+
+    return str(rtslib.root.default_save_file).rpartition("/")[0]
+
+
 def _read_dbroot(root: Any) -> None:
     root._dbroot = files.read_or(f"{root.path}/dbroot", root._default_dbroot)
 

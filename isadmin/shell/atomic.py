@@ -32,7 +32,7 @@ class Whole:
 
     def take_back(self) -> str:
         """Put everything back; what to say of it. Raises IsadminError if that is not possible."""
-        from isadmin.shell import plans
+        from isadmin.shell import ending, plans
 
         session = self._session
         with session.alone():
@@ -40,7 +40,8 @@ class Whole:
             before = self._before(now)
             try:
                 plan = plans.back_to(now, before)
-                saved.carry_out(session.host, plan.changes)
+                with ending.held():
+                    saved.carry_out(session.host, plan.changes)
             except IsadminError as error:
                 raise IsadminError(f"The batch could not be undone: {error}", error.remedy) from error
             keys = plan.keys()

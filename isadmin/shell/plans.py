@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,11 @@ from isadmin.config.model import (
 from isadmin.config.parts import Part
 from isadmin.errors import IsadminError
 from isadmin.lio import rehearsal, saved
+from isadmin.shell import ending, waiting
 from isadmin.shell.language import MASK
 
 if TYPE_CHECKING:
-    from isadmin.lio.apply import Outcome, Progress
+    from isadmin.lio.apply import Outcome
     from isadmin.shell.render import Paint
     from isadmin.shell.session import Session
 
@@ -35,9 +37,18 @@ SHOWN = ("dev", "size", "config", "storage_object", "tpg_lun", "write_protect")
 SIGNS = {"create": "+", "map": "+", "delete": "-", "unmap": "-"}
 
 
+NO_UNDO = "ISADMIN_NO_UNDO"
+"""What restores at boot sets it: the first `undo` is not to take all of that back."""
+
+
+class HalfDoneError(IsadminError):
+    """A plan failed, and what was done of it could not be undone."""
+
+
 def running(session: Session) -> Flat:
     """The running configuration. Raises IsadminError."""
-    return flatten(document.value(saved.dump(session.host)))
+    with waiting.slow(session, "reading the configuration"):
+        return flatten(document.value(saved.dump(session.host)))
 
 
 # What is shown
@@ -179,37 +190,64 @@ def noted(session: Session, command: str) -> Iterator[None]:
     write_entry(session, command, before, after)
 
 
-def write_entry(session: Session, command: str, before: journal.Objects, after: journal.Objects) -> None:
-    """Note a change; only a warning if that cannot be."""
+def write_entry(
+    session: Session,
+    command: str,
+    before: journal.Objects,
+    after: journal.Objects,
+    *,
+    begun: bool = False,
+    mark: str = "",
+) -> journal.Entry | None:
+    """Note a change; only a warning if that cannot be. None if there is none, or none is to be noted."""
     directory = session.host.journal
     was, became = parts.changed(before, after)
-    if not was:
-        return
+    if not was or os.environ.get(NO_UNDO):
+        return None
     try:
-        journal.push(directory, generations.origin_now(command), was, became)
+        origin = generations.origin_now(command)
+        return journal.push(directory, origin, was, became, begun=begun, mark=mark)
     except OSError as error:
         session.warn(f"undo cannot take this back: {directory}: {error.strerror}")
+        return None
 
 
 def carry_out(
-    session: Session, plan: Plan, before: Flat, command: str, *, keep_going: bool = False
+    session: Session, plan: Plan, before: Flat, command: str, *, keep_going: bool = False, mark: str = ""
 ) -> Outcome:
-    """Do what a plan says, as `do`, and note it for `undo`."""
-    outcome = do(session, plan, before, keep_going=keep_going)
+    """Do what a plan says, as `do`, and note it for `undo`: as begun before, so that it can be taken back
+    even if this process is killed meanwhile."""
     if rehearsal.runs():
-        return outcome
+        return do(session, plan, before, keep_going=keep_going)
     touched = plan.keys()
-    after: Mapping[Key, Object | None] = plan.result
+    was = {key: before.get(key) for key in touched}
+    intent = {key: plan.result.get(key) for key in was}
+    entry = write_entry(session, command, was, intent, begun=True, mark=mark)
+    outcome = do(session, plan, before, keep_going=keep_going, entry=entry)
+    if entry is None:
+        return outcome
     if outcome.failed or outcome.skipped:
         after = running(session)
-    write_entry(
-        session, command, {key: before.get(key) for key in touched}, {key: after.get(key) for key in touched}
-    )
+        with suppress(OSError):
+            journal.forget([entry])
+        write_entry(session, command, was, {key: after.get(key) for key in was}, mark=mark)
+    else:
+        # One that stays begun can be taken back all the same.
+        with suppress(OSError):
+            journal.renamed(entry, journal.DONE)
     return outcome
 
 
-def do(session: Session, plan: Plan, before: Flat, *, keep_going: bool = False) -> Outcome:
-    """Do what a plan says; if a step fails, take back what was done.
+def do(
+    session: Session,
+    plan: Plan,
+    before: Flat,
+    *,
+    keep_going: bool = False,
+    entry: journal.Entry | None = None,
+) -> Outcome:
+    """Do what a plan says; if a step fails, or a signal wants to end this program, take back what was done,
+    and the entry that notes it.
 
     Raises IsadminError, which says what failed and what became of the rest.
     """
@@ -217,27 +255,45 @@ def do(session: Session, plan: Plan, before: Flat, *, keep_going: bool = False) 
         from isadmin.lio import apply
 
         return apply.Outcome(len(plan.changes))
-    try:
-        return saved.carry_out(
-            session.host, plan.changes, keep_going=keep_going, progress=progress_of(session)
-        )
-    except BaseException as error:
-        _taken_back(session, plan, before, error)
-        raise
+    shown = waiting.Progress(session.err, "changes")
+
+    def progress(done: int, of: int) -> None:
+        # Between two changes, nothing is half made.
+        held.obey()
+        shown(done, of)
+
+    with ending.held() as held:
+        try:
+            return saved.carry_out(session.host, plan.changes, keep_going=keep_going, progress=progress)
+        except BaseException as error:
+            shown.hide()
+            _taken_back(session, plan, before, error, entry)
+            if held.obeyed:
+                # The terminal may be what has ended.
+                with suppress(OSError):
+                    session.warn(f"ended by {held.obeyed}: everything done before it was undone")
+            raise
 
 
-def _taken_back(session: Session, plan: Plan, before: Flat, error: BaseException) -> None:
-    """Undo what was done of a plan. Raises IsadminError saying so, for an `error` that is one."""
+def _taken_back(
+    session: Session, plan: Plan, before: Flat, error: BaseException, entry: journal.Entry | None
+) -> None:
+    """Undo what was done of a plan, and its entry. Raises IsadminError saying so, for an `error` that is
+    one."""
     from isadmin.lio.apply import StepError
 
     touched = plan.keys()
     step = f" (step {error.done + 1} of {len(plan.changes)})" if isinstance(error, StepError) else ""
     try:
         back = back_to(running(session), {key: before.get(key) for key in touched})
-        saved.carry_out(session.host, back.changes)
+        shown = waiting.Progress(session.err, "changes undone")
+        saved.carry_out(session.host, back.changes, progress=shown)
     except IsadminError as second:
         what = f"{error}{step}; and what was done before could not be undone: {second}"
-        raise IsadminError(what, "see `diff`") from second
+        raise HalfDoneError(what, "see `diff`, and `undo` once the cause is mended") from second
+    if entry is not None:
+        with suppress(OSError):
+            journal.forget([entry])
     if isinstance(error, IsadminError):
         undone = (
             "; everything done before it was undone" if not isinstance(error, StepError) or error.done else ""
@@ -247,11 +303,12 @@ def _taken_back(session: Session, plan: Plan, before: Flat, error: BaseException
         raise failure from error
 
 
-def back_to(now: Flat, objects: journal.Objects) -> Plan:
+def back_to(now: Flat, objects: journal.Objects, *, along: bool = False) -> Plan:
     """The plan that makes these objects be as given, None for not at all, and leaves the others, and values
-    of objects that are gone.
+    of objects that are gone. What came later and needs what goes stands in the way, or, with `along`, goes
+    with it.
 
-    Raises IsadminError if something that came later stands in the way.
+    Raises IsadminError if something stands in the way.
     """
     wanted = dict(now)
     for key, one in objects.items():
@@ -265,23 +322,9 @@ def back_to(now: Flat, objects: journal.Objects) -> Plan:
     for key in list(wanted):
         if key[-1] == DEFAULT_GROUP and parent_of(key) not in wanted:
             del wanted[key]
+    if along:
+        wanted = diff.without_dangling(wanted)
     try:
         return diff.exact(now, diff.merged(now, wanted, prune=True))
     except diff.DanglingError as error:
         raise IsadminError(f"Cannot be taken back: {error}", "undo later changes first") from error
-
-
-def progress_of(session: Session) -> Progress | None:
-    """Progress on the terminal of standard error, for what takes long."""
-    if not session.err.isatty():
-        return None
-
-    def show(done: int, of: int) -> None:
-        if of < 200 or (done % 50 and done < of):
-            return
-        end = "\r\033[K" if done == of else ""
-        with suppress(OSError):
-            session.err.write(f"\r{done} of {of} changes{end}")
-            session.err.flush()
-
-    return show

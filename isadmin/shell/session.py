@@ -265,8 +265,19 @@ class Session:
                 self.changed |= changes
                 raise
             self.changed |= changes
+        if not locks:
+            self._warn_if_overdue()
         if to is not None:
             self._go(to)
+
+    def _warn_if_overdue(self) -> None:
+        """What only reads undoes nothing, but does not hide that it should have been."""
+        if not callable(self._host) and self._host.waits_for_confirmation():
+            from isadmin.shell import confirming
+
+            text = confirming.overdue(self._host)
+            if text:
+                self.warn(text)
 
     def _agreed(self, node: Node, command: Command) -> list[str]:
         """What a command takes along, once the user agreed to it: nobody waits for a lock meanwhile."""

@@ -220,6 +220,8 @@ class Daemon:
         child = await asyncio.create_subprocess_exec(
             *(*control.OURSELVES, "--configfs", str(self._mountpoint)),
             *("restoreconfig", str(file), "--keep-going"),
+            # The first `undo` is not to take all of it back.
+            env=os.environ | {"ISADMIN_NO_UNDO": "1"},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -240,7 +242,8 @@ class Daemon:
         if status not in (RefusedFileError.status, PartlyRestoredError.status):
             status = IsadminError.status
         result = RESTORED.get(status, "failed")
-        return Restored(status, lines[-1] if lines else f"restoring {file} failed", result)
+        last = lines[-1].removeprefix("isadmin: ") if lines else ""
+        return Restored(status, last or f"restoring {file} failed", result)
 
     def _announce(self, restored: Restored, report: int | None) -> None:
         info = DaemonInfo(

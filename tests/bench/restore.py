@@ -1,12 +1,15 @@
 """Restoring, saving and changing a large configuration: isadmin, targetcli, and the raw operations.
 
-    python -m tests.bench.restore [--brief] [--luns N] [--targetcli3 PROGRAM | --without-targetcli]
+    python -m tests.bench.restore [--brief] [--luns N] [--growth N]
+                                  [--targetcli3 PROGRAM | --without-targetcli]
 
 Ramdisks, each a LUN, each mapped for two initiators: 1,000 by default, 100 with --brief, whose targetcli is
 spared too. All on one userspace target, in one run. targetcli is 3.0.2, installed for the run unless it is
 given: Debian's fails on mapped LUNs above 255. The floor is a script that does only the operations on
 configfs that make the same configuration; for saving, one that reads every file once. Ratios count, not
-seconds. Ends with 1 if a limit is missed. Needs root, FUSE and, for the comparison, targetcli.
+seconds. With --growth the same is done with N LUNs too, on a target of its own and without targetcli: what a
+LUN then takes, against what it takes with the first number, tells whether the time grows faster than the
+configuration. Ends with 1 if a limit is missed. Needs root, FUSE and, for the comparison, targetcli.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from tests.integration.sandbox import COMMAND, Userspace, running_userspace, sys
 
 LIMIT = 1 / 20
 """Of targetcli's time. It is stopped once it has taken a little more than the time this leaves it."""
+GROWTH = 1.3
+"""Of the time a LUN takes, at most, in a configuration many times as large: what is linear stays near 1."""
 TIMED_OUT = 124
 """The exit status of timeout(1)."""
 
@@ -75,11 +80,33 @@ def main() -> int:
     )
     parser.add_argument("--brief", action="store_true")
     parser.add_argument("--luns", type=int, default=0)
+    parser.add_argument("--growth", type=int, default=0, metavar="N", help="compare with N LUNs")
     parser.add_argument("--once", action="store_true", help="restore only once")
     parser.add_argument("--without-targetcli", action="store_true")
     parser.add_argument("--targetcli3", metavar="PROGRAM", help="an installed targetcli 3.0.2")
     options = parser.parse_args()
     luns = options.luns or (100 if options.brief else 1000)
+    took, missed = measure(luns, options)
+    if options.growth:
+        options.without_targetcli = True
+        more, missed_more = measure(options.growth, options)
+        missed |= missed_more
+        print(f"What a LUN takes of {options.growth}, against one of {luns}:")
+        for what, ratio in growth(took, luns, more, options.growth).items():
+            limited = what.startswith("isadmin") and ratio > GROWTH
+            missed |= limited
+            print(f"{what:36}{ratio:8.3f}, at most {GROWTH:.3f}{'   MISSED' if limited else ''}")
+    # A brief run is mostly start-up.
+    return int(missed and not options.brief)
+
+
+def growth(took: dict[str, float], luns: int, more: dict[str, float], many: int) -> dict[str, float]:
+    """How much more of its time a LUN takes where there are `many`, by what was timed with both numbers."""
+    return {what: (more[what] / many) / (took[what] / luns) for what in took if what in more}
+
+
+def measure(luns: int, options: argparse.Namespace) -> tuple[dict[str, float], bool]:
+    """Times with so many LUNs; was a limit missed?"""
     with running_userspace() as world:
         # As installed: compiled once, not at each start.
         world.env.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -137,8 +164,7 @@ def main() -> int:
     for what, value, limit in limits:
         missed |= value > limit
         print(f"{what:36}{value:8.3f}, at most {limit:.3f}{'   MISSED' if value > limit else ''}")
-    # A brief run is mostly start-up.
-    return int(missed and not options.brief)
+    return took, missed
 
 
 if __name__ == "__main__":

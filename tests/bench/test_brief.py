@@ -19,6 +19,17 @@ BENCHES = sorted(
 )
 
 
+def test_restoring_is_compared_at_two_sizes() -> None:
+    words = ["tests.bench.restore", "--brief", "--once", "--luns", "20", "--growth", "60"]
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    _, told, ratios = done.stdout.partition("What a LUN takes of 60, against one of 20:\n")
+    assert told
+    assert re.search(r"^isadmin restoreconfig +\d+\.\d{3}, at most 1\.300", ratios, re.MULTILINE), ratios
+
+
 @pytest.mark.parametrize("bench", BENCHES)
 def test_bench_runs_and_prints_figures(bench: str) -> None:
     done = subprocess.run(

@@ -13,6 +13,7 @@ from isadmin.config.changes import Create, Delete, Plan, Set, applied, verb
 from isadmin.config.diff import FROZEN, DanglingError, diff, not_had
 from isadmin.config.model import (
     Configuration,
+    FabricModule,
     Flat,
     Lun,
     MappedLun,
@@ -26,7 +27,7 @@ from isadmin.config.model import (
     unflatten,
 )
 from isadmin.config.order import in_order
-from tests.config.values import bare, configurations
+from tests.config.values import any_configurations, bare, configurations
 
 IQN = "iqn.2003-01.org.test:t"
 TPG = ("iscsi", IQN, 1)
@@ -39,12 +40,36 @@ def test_a_plan_leads_where_it_should(a: Configuration, b: Configuration) -> Non
     assert bare(applied(flatten(a), plan.changes)) == bare(flatten(b))
 
 
+@settings(max_examples=40, deadline=None)
+@given(any_configurations(), any_configurations())
+def test_after_a_plan_nothing_is_left_to_do(a: Configuration, b: Configuration) -> None:
+    result = unflatten(applied(flatten(a), diff(a, b).changes))
+    assert diff(result, b).changes == ()
+    assert diff(result, b, prune=False).changes == ()
+
+
 @settings(max_examples=30, deadline=None)
 @given(configurations())
 def test_from_a_configuration_to_itself_there_is_nothing_to_do(a: Configuration) -> None:
     assert diff(a, a).changes == ()
     assert diff(a, a, prune=False).changes == ()
     assert flatten(unflatten(flatten(a))) == flatten(a)
+
+
+@pytest.mark.parametrize("said", [False, None])
+def test_a_fabric_that_demands_nothing_is_as_one_that_is_not_listed(said: bool | None) -> None:
+    chap = {"userid": "u", "password": "p"}
+    other = Configuration(fabric_modules=(FabricModule("iscsi", said, chap),))
+    assert not diff(Configuration(), other)
+    on = Configuration(fabric_modules=(FabricModule("iscsi", True, {"userid": "me"}),))
+    plan = diff(on, other, prune=False)
+    assert applied(flatten(on), plan.changes) == plan.result
+    if said is None:
+        # It goes on demanding what it demands.
+        assert plan.result == {("fabric_module", "iscsi"): FabricModule("iscsi", True, chap)}
+    else:
+        assert plan.result == {}
+        assert not diff(Configuration(), other)
 
 
 @settings(max_examples=40, deadline=None)

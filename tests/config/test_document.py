@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isadmin.config import document, shape
+from isadmin.config import document, model, shape
+from isadmin.config.model import flatten
 from isadmin.errors import RefusedFileError
+from tests.config.values import any_configurations
 
 GOOD: dict[str, Any] = {
     "storage_objects": [{"name": "d", "plugin": "fileio", "attributes": {"x": 1}, "alua_tpgs": []}],
@@ -103,6 +105,22 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
         assert parse(text) == value
 
 
+@settings(max_examples=40, deadline=None)
+@given(any_configurations())
+def test_anything_a_file_may_say_is_read_back(value: model.Configuration) -> None:
+    text = document.render(document.of(value))
+    found = document.parse(text.encode(), "x.json")
+    assert flatten(document.value(found)) == flatten(value)
+    assert document.value(found).unknown == value.unknown
+    assert document.render(found) == text
+    as_yaml = document.parse(text.encode(), "x.yaml", yaml=True)
+    assert as_yaml == found
+    assert shape.problem_of(found) == ""
+    assert set(shape.unknown_keys(found)) >= set(value.unknown)
+    # Saved where that was, what a target shows of it loses nothing.
+    assert document.carrying(found, found) == found
+
+
 def test_the_order_of_lists_does_not_matter() -> None:
     shuffled = json.loads(json.dumps(GOOD))
     shuffled["storage_objects"] = [{"name": "c", "plugin": "fileio"}, *shuffled["storage_objects"]]
@@ -154,3 +172,89 @@ def test_yaml_says_the_same() -> None:
     for bad in ("storage_objects: [", "a: &a [*a]", "- 1", "storage_objects: !!python/name:os.system x"):
         with pytest.raises(RefusedFileError):
             document.parse(bad.encode(), "x.yaml", yaml=True)
+
+
+VALUES_12 = {
+    "Yes": "Yes",
+    "no": "no",
+    "On": "On",
+    "true": 1,
+    "False": 0,
+    "015": 15,
+    "0o17": 15,
+    "0x1F": 31,
+    "-3": -3,
+    "1:30": "1:30",
+    "0b11": "0b11",
+    "1_000": "1_000",
+    "2020-01-01": "2020-01-01",
+    "'7'": "7",
+}
+
+
+@pytest.mark.parametrize(("written", "meant"), VALUES_12.items())
+def test_yaml_has_the_types_of_its_version_1_2(written: str, meant: object) -> None:
+    text = f"storage_objects: [{{name: x, plugin: ramdisk, attributes: {{a: {written}}}}}]"
+    found = document.parse(text.encode(), "x.yaml", yaml=True)
+    (so,) = document.value(found).storage_objects
+    assert so.attributes == {"a": meant}
+    assert isinstance(so.attributes["a"], type(meant))
+
+
+def test_yaml_knows_null_numbers_with_points_and_merged_objects() -> None:
+    text = "a: &a {x: 1.5, y: ~}\nb:\nc: {<<: *a, x: 2}\nd: .inf\ntargets: []"
+    found = document.parse(text.encode(), "x.yaml", yaml=True)
+    expected = {"a": {"x": 1.5, "y": None}, "b": None, "c": {"x": 2, "y": None}, "d": float("inf")}
+    assert found == {**expected, "targets": []}
+
+
+@pytest.mark.parametrize("yaml", [False, True], ids=["json", "yaml"])
+def test_what_is_true_for_an_iscsi_key_is_yes(yaml: bool) -> None:
+    groups = '"parameters": {"InitialR2T": true, "ImmediateData": false}, "attributes": {"t10_pi": true}'
+    tpg = f'{{"tag": 1, {groups}}}'
+    text = f'{{"targets": [{{"fabric": "iscsi", "wwn": "iqn.2003-01.org.test:t", "tpgs": [{tpg}]}}]}}'
+    (target,) = document.value(document.parse(text.encode(), "x", yaml=yaml)).targets
+    assert target.tpgs[0].parameters == {"InitialR2T": "Yes", "ImmediateData": "No"}
+    assert target.tpgs[0].attributes == {"t10_pi": 1}
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("*sekrit", "x.yaml:1:48: not YAML: found undefined alias ..."),
+        ("!sekrit x", "x.yaml:1:48: not YAML: could not determine a constructor for the tag ..."),
+        ("!!int sekrit", "x.yaml: not YAML: nested too deeply, a number is too long, or a value"),
+        ("[sekrit", "x.yaml:1:55: not YAML: expected ',' or ']', but got '}'"),
+        ("'sekrit", "x.yaml:1:57: not YAML: found unexpected end of stream"),
+        ("@sekrit", "x.yaml:1:48: not YAML: found character '@' that cannot start any token"),
+        ('"\\sekrit"', "x.yaml:1:50: not YAML: found unknown escape character 's'"),
+    ],
+)
+def test_no_error_repeats_a_secret(written: str, said: str) -> None:
+    text = f"targets: [{{fabric: iscsi, x: 1, chap_password: {written}}}]"
+    with pytest.raises(RefusedFileError) as caught:
+        document.parse(text.encode(), "x.yaml", yaml=True)
+    assert caught.value.line().startswith(said)
+    assert "sekrit" not in caught.value.line()
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("yaml", [False, True], ids=["json", "yaml"])
+def test_keys_that_stand_twice_are_a_problem(yaml: bool) -> None:
+    tpgs = '[{"tag": 1}, {"tag": 2, "tag": 3, "attributes": {"t10_pi": 0, "t10_pi": 1, "t10_pi": 0}}]'
+    target = f'{{"wwn": "iqn.2003-01.org.test:t", "fabric": "iscsi", "tpgs": {tpgs}}}'
+    text = f'{{"targets": [], "x": {{"y": 1, "y": 2}}, "targets": [{target}]}}'
+    with pytest.raises(document.BadDocumentError) as caught:
+        document.parse(text.encode(), "x", yaml=yaml)
+    assert caught.value.problems == [
+        "targets is given twice",
+        "targets[0].tpgs[1].tag is given twice",
+        "targets[0].tpgs[1].attributes.t10_pi is given twice",
+        "x.y is given twice",
+    ]
+
+
+def test_one_yaml_object_at_many_places_is_looked_at_once() -> None:
+    lines = ["a0: &a0 {x: 1, x: 2}"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40)]
+    with pytest.raises(document.BadDocumentError, match=r"a0\.x is given twice"):
+        document.parse("\n".join([*lines, "targets: []"]).encode(), "x", yaml=True)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from isadmin.config import journal
 from isadmin.config.generations import Origin
 from isadmin.config.model import Configuration, Key, Object, StorageObject, flatten
-from tests.config.values import configurations
+from tests.config.values import any_configurations, configurations
 
 WHO = Origin("somebody", "2026-01-01T00:00:00+00:00", "a command")
 KEY: Key = ("storage_object", "ramdisk", "r")
@@ -21,12 +21,43 @@ def at(size: int) -> dict[Key, Object | None]:
 
 
 @settings(max_examples=20, deadline=None)
-@given(configurations())
+@given(configurations() | any_configurations())
 def test_every_object_comes_back_as_it_was(value: Configuration) -> None:
     objects = dict(flatten(value))
     rows = journal._rows(objects)
     assert journal._objects(rows) == objects
     assert journal._objects(journal._rows({KEY: None})) == {KEY: None}
+
+
+def test_a_change_is_begun_and_then_done(tmp_path: Path) -> None:
+    directory = tmp_path / "undo"
+    journal.push(directory, WHO, at(1), {KEY: None})
+    pushed = journal.push(directory, WHO, at(2), {KEY: None}, begun=True, mark="m")
+    begun, earlier = journal.newest(directory, 2)
+    assert begun == pushed
+    assert (begun.begun, begun.mark, earlier.begun, earlier.mark) == (True, "m", False, "")
+    assert journal.renamed(begun, journal.BEGUN) is begun
+    done = journal.renamed(begun, journal.DONE)
+    assert journal.newest(directory, 1) == [done]
+    assert (done.begun, done.mark, done.before) == (False, "m", at(2))
+    journal.push(directory, WHO, at(3), {KEY: None})
+    assert [entry.before for entry in journal.newest(directory, 3)] == [at(3), at(2), at(1)]
+    journal.forget([done])
+    assert [entry.before for entry in journal.newest(directory, 3)] == [at(3), at(1)]
+
+
+def test_what_is_gone_for_good_is_dropped_from_an_entry(tmp_path: Path) -> None:
+    directory = tmp_path / "undo"
+    other: Key = ("storage_object", "ramdisk", "s")
+    both = {**at(1), other: None}
+    entry = journal.push(directory, WHO, both, both, mark="m")
+    journal.shrunk(entry, [("lun", "iscsi", "t", 1, 0)])
+    assert journal.newest(directory, 1) == [entry]
+    journal.shrunk(entry, [other])
+    (left,) = journal.newest(directory, 1)
+    assert (left.before, left.after, left.mark, left.file) == (at(1), at(1), "m", entry.file)
+    journal.shrunk(left, [KEY, other])
+    assert journal.newest(directory, 1) == []
 
 
 def test_the_newest_come_first(tmp_path: Path) -> None:

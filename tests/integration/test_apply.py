@@ -97,6 +97,8 @@ def test_diff_says_by_its_status_whether_there_is_a_difference(configured: Users
     assert [change["name"] for change in facts["changes"]] == ["emulate_caw", "password"]
     assert "secret" not in json.dumps(facts["changes"])
     assert configured.isadmin("diff", "7").returncode == 5
+    behind = configured.isadmin("diff", "1", "--output", "json")
+    assert json.loads(behind.stdout) == facts
 
 
 def test_enabling_moves_no_login_method_but_by_hand(configured: Userspace) -> None:
@@ -162,6 +164,29 @@ def test_a_step_that_fails_takes_everything_back(configured: Userspace, tmp_path
     assert "emulate_caw: 0 -> 1" in configured.isadmin("diff").stdout
 
 
+def test_apply_tells_its_result_as_json(configured: Userspace, tmp_path: Path) -> None:
+    def result(*words: str) -> dict[str, Any]:
+        facts = json.loads(configured.isadmin("--output", "json", "apply", *words).stdout)
+        assert isinstance(facts, dict)
+        return facts
+
+    changed = change_of(configured, tmp_path)
+    for count in (1, 0):
+        done = result(changed)
+        assert (done["result"], done["changes"], done["done"]) == ("applied", count, True)
+    wanted = saved(configured)
+    portal = {"ip_address": "127.0.0.1", "port": 3260, "iser": False, "offload": False}
+    wanted["targets"][0]["tpgs"][0]["portals"].append(portal)
+    refused = write(tmp_path / "x.json", wanted)
+    failed = result(refused)
+    assert (failed["result"], f"{TPG}/portals/127.0.0.1:3260" in failed["error"]) == ("failed", True)
+    partly = result(refused, "--keep-going")
+    assert (partly["result"], len(partly["failed"])) == ("partly applied", 1)
+    assert result(f"{tmp_path}/none.json")["result"] == "no file"
+    (tmp_path / "bad.json").write_text("{")
+    assert result(f"{tmp_path}/bad.json")["result"] == "refused"
+
+
 def test_a_bad_file_changes_nothing_and_every_problem_is_named(configured: Userspace, tmp_path: Path) -> None:
     wanted = saved(configured)
     wanted["targets"][0]["tpgs"][0]["luns"][1]["index"] = 70000
@@ -181,6 +206,55 @@ def test_a_bad_file_changes_nothing_and_every_problem_is_named(configured: Users
         assert "floppy" in refused.stderr
     assert contents(configured.mount) == before
     assert "can be applied" in ok(configured, "check", f"{configured.state}/saveconfig.json")
+
+
+def test_values_that_no_target_takes_are_problems(configured: Userspace, tmp_path: Path) -> None:
+    wanted = saved(configured)
+    wanted["storage_objects"][0]["attributes"] |= {"block_size": "banana", "optimal_sectors": 99}
+    wanted["storage_objects"][1]["alua_tpgs"][0]["alua_access_type"] = "foo"
+    wanted["targets"][0]["tpgs"][0]["attributes"]["login_timeout"] = 99
+    file = write(tmp_path / "x.json", wanted)
+    before = contents(configured.mount)
+    places = (
+        "storage_objects[0].attributes.block_size: 'banana' is not a number",
+        "storage_objects[1].alua_tpgs[0].alua_access_type: 'foo' is not a number",
+    )
+    done = configured.isadmin("check", file)
+    assert (done.returncode, done.stdout.splitlines()) == (6, [f"{file}: {place}" for place in places])
+    for command in ("diff", "apply", "restoreconfig"):
+        refused = configured.isadmin(command, file)
+        assert refused.returncode == 6
+        assert all(place in refused.stderr for place in places)
+    assert contents(configured.mount) == before
+    # Who goes on in spite of what fails, at boot, gets the rest.
+    kept_going = configured.isadmin("restoreconfig", file, "--keep-going")
+    assert kept_going.returncode == 7, kept_going.stderr
+    assert "banana" in kept_going.stderr
+    wanted["storage_objects"][0]["attributes"] |= {"block_size": 4096}
+    del wanted["storage_objects"][1]["alua_tpgs"]
+    doubted = configured.isadmin("check", write(tmp_path / "x.json", wanted))
+    assert doubted.returncode == 0
+    assert "login_timeout: '99' is not 5 to 30, which kernel 6.1 takes" in doubted.stderr
+    assert doubted.stdout == f"{file} can be applied to a target that takes what is warned of\n"
+
+
+def test_discovery_that_is_turned_off_stays_so_and_comes_back(configured: Userspace, tmp_path: Path) -> None:
+    module = {"name": "iscsi", "discovery_enable_auth": False, "discovery_userid": "u"}
+    file = write(tmp_path / "x.json", {"fabric_modules": [module]})
+    ok(configured, "/iscsi", "set", "discovery_auth", "enable=1", "userid=u", "password=a-long-secret")
+
+    def set_values() -> dict[str, str]:
+        return {
+            path: "" if text == "NULL\n" else text.strip()
+            for path, text in contents(configured.mount).items()
+        }
+
+    before = set_values()
+    assert "1 changes applied" in ok(configured, "apply", file)
+    assert (configured.mount / "iscsi/discovery_auth/enforce_discovery_auth").read_text() == "0\n"
+    assert "No change" in ok(configured, "apply", file)
+    ok(configured, "undo")
+    assert set_values() == before
 
 
 def test_a_dry_run_tells_what_could_not_be_made(configured: Userspace, tmp_path: Path) -> None:
@@ -330,12 +404,98 @@ def test_what_nobody_is_left_to_undo_the_next_command_does(configured: Userspace
     assert configured.isadmin("diff").returncode == 0
 
 
+WITH_SYSTEMD = """
+import sys
+from pathlib import Path
+from isadmin.shell import confirming
+confirming.SYSTEMD = Path("/")
+confirming.GRACE = 0
+from isadmin.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""isadmin as where systemd runs."""
+
+
+@pytest.fixture
+def told_systemd(configured: Userspace, tmp_path: Path) -> Path:
+    """The command lines of systemd-run and systemctl, which do nothing, a line each."""
+    directory, told = tmp_path / "bin", tmp_path / "told"
+    directory.mkdir()
+    for name in ("systemd-run", "systemctl"):
+        (directory / name).write_text(
+            f'#!/bin/sh\nfor word in {name} "$@"; do printf "%s\\t" "$word"; done >>{told}\necho >>{told}\n'
+        )
+        (directory / name).chmod(0o755)
+    configured.env["PATH"] = f"{directory}:{os.environ['PATH']}"
+    return told
+
+
+def with_systemd(world: Userspace, *words: str) -> None:
+    command = [sys.executable, "-c", WITH_SYSTEMD, *world.options, *words]
+    done = subprocess.run(command, env=world.env, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_timer_of_systemd_undoes_it_when_all_that_wait_are_killed(
+    configured: Userspace, told_systemd: Path, tmp_path: Path
+) -> None:
+    with_systemd(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "3")
+    kill_all(two_waiting(configured))
+    program, *words = told_systemd.read_text().rstrip("\t\n").split("\t")
+    at = words.index(sys.executable)
+    options = [word for word in words[:at] if word != "--user"]
+    assert (program, options[:2], options[4:6]) == (
+        "systemd-run",
+        ["--quiet", "--collect"],
+        ["--on-active=3", "--timer-property=AccuracySec=1s"],
+    )
+    assert configured.isadmin("diff").returncode == 9
+    # As systemd does once the time has passed: in no session, with nothing of its environment.
+    subprocess.run(words[at:], env={"PATH": os.environ["PATH"]}, cwd="/", check=True, timeout=60)
+    assert configured.isadmin("diff").returncode == 0
+    assert "is undone now" in log_of(configured)
+
+
+def test_a_timer_of_systemd_ends_with_what_is_confirmed(
+    configured: Userspace, told_systemd: Path, tmp_path: Path
+) -> None:
+    with_systemd(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "600")
+    with_systemd(configured, "confirm")
+    started, stopped = told_systemd.read_text().splitlines()
+    (unit,) = [word for word in started.split("\t") if word.startswith("--unit=")]
+    assert stopped.rstrip("\t").split("\t")[-2:] == ["stop", f"{unit.removeprefix('--unit=')}.timer"]
+
+
+def test_commands_that_only_read_warn_of_what_is_overdue(configured: Userspace, tmp_path: Path) -> None:
+    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "600")
+    assert "not confirmed" not in configured.isadmin("ls").stderr
+    kill_all(two_waiting(configured))
+    (record,) = (configured.runtime / "unconfirmed").iterdir()
+    os.utime(record, (0, 0))
+    for words in (("ls",), ("diff",), (TPG, "status")):
+        assert "was not confirmed in time and is not undone yet" in configured.isadmin(*words).stderr
+    assert "is undone now" in configured.isadmin("confirm").stderr
+    assert "not confirmed" not in configured.isadmin("ls").stderr
+
+
 def test_what_is_not_confirmed_is_not_saved(configured: Userspace, tmp_path: Path) -> None:
     before = saved(configured)
     ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "600")
     refused = configured.isadmin("saveconfig")
     assert (refused.returncode, "not confirmed: not saved" in refused.stderr) == (6, True)
     assert saved(configured) == before
+    (tmp_path / "link").symlink_to(configured.state)
+    for words in (
+        ("saveconfig", f"{configured.state}/../{configured.state.name}/saveconfig.json"),
+        ("saveconfig", f"{tmp_path}/link/saveconfig.json"),
+        ("/backstores/ramdisk/r1", "saveconfig"),
+        ("/backstores/ramdisk/r1", "saveconfig", f"{tmp_path}/link/saveconfig.json"),
+        ("/backstores/ramdisk", "delete", "r1", "save=true"),
+    ):
+        refused = configured.isadmin(*words)
+        assert (refused.returncode, "not confirmed: not saved" in refused.stderr) == (6, True), words
+        assert saved(configured) == before
+    assert "r1" in ok(configured, "/backstores/ramdisk", "ls")
     ok(configured, "saveconfig", f"{tmp_path}/elsewhere.json")
     # The target that starts again is as it was saved.
     configured.stop()
@@ -346,30 +506,148 @@ def test_what_is_not_confirmed_is_not_saved(configured: Userspace, tmp_path: Pat
     wait_until(lambda: not waiting(configured), "the end of those that wait")
 
 
-KILLED = """
+def log_of(world: Userspace) -> str:
+    """What the processes that would undo a change have written."""
+    file = world.runtime / "unconfirmed.log"
+    return file.read_text() if file.exists() else ""
+
+
+def test_what_has_come_to_need_an_unconfirmed_change_goes_with_it(
+    configured: Userspace, tmp_path: Path
+) -> None:
+    more = write(tmp_path / "x.json", {"storage_objects": [{"plugin": "ramdisk", "name": "m", "size": 4096}]})
+    ok(configured, "apply", more, "--confirm-within", "2")
+    ok(configured, f"{TPG}/luns", "create", "/backstores/ramdisk/m")
+    wait_until(lambda: configured.isadmin("diff").returncode == 0, "the undoing")
+    wait_until(lambda: not waiting(configured), "the end of those that wait")
+    assert f"with what has come to need it: {TPG}/luns/lun2" in log_of(configured)
+    assert ok(configured, "/backstores/ramdisk", "create", "other", "1M")
+
+
+def test_what_somebody_else_has_set_since_is_not_undone_with_it(
+    configured: Userspace, tmp_path: Path
+) -> None:
+    ok(configured, "apply", change_of(configured, tmp_path), "--confirm-within", "3")
+    ok(configured, "/backstores/ramdisk/r1", "set", "attribute", "emulate_3pc=0")
+    wait_until(lambda: not waiting(configured), "the undoing")
+    assert configured.isadmin("diff").stdout.splitlines() == [
+        "~ /backstores/ramdisk/r1",
+        "    attributes emulate_3pc: 0 -> 1",
+    ]
+    assert "emulate_3pc=0" in ok(configured, "undo")
+    assert configured.isadmin("diff").returncode == 0
+
+
+def test_what_cannot_be_undone_keeps_no_command_from_its_work(configured: Userspace, tmp_path: Path) -> None:
+    wanted = saved(configured)
+    (gone,) = [so for so in wanted["storage_objects"] if so["name"] == "f1"]
+    wanted["storage_objects"].remove(gone)
+    tpg = wanted["targets"][0]["tpgs"][0]
+    tpg["luns"] = [lun for lun in tpg["luns"] if not lun["storage_object"].endswith("f1")]
+    for acl in tpg["node_acls"]:
+        acl["mapped_luns"] = [one for one in acl["mapped_luns"] if one["tpg_lun"] == 0]
+    ok(configured, "apply", write(tmp_path / "x.json", wanted), "--prune", "--confirm-within", "1")
+    Path(gone["dev"]).unlink()
+    wait_until(lambda: "cannot be undone" in log_of(configured), "a try to undo it")
+    done = configured.isadmin("/backstores/ramdisk", "create", "other", "1M")
+    assert done.returncode == 0, done.stderr
+    assert "cannot be undone: Could not create /backstores/fileio/f1" in done.stderr
+    assert "`confirm` keeps it" in done.stderr
+    assert configured.isadmin("undo").returncode == 0
+    assert configured.isadmin("/backstores/ramdisk", "delete", "r1").returncode == 0
+    confirmed = configured.isadmin("confirm")
+    assert (confirmed.returncode, confirmed.stdout) == (0, "Confirmed: the changes stay\n")
+    wait_until(lambda: not waiting(configured), "the end of those that wait")
+    assert "warning" not in configured.isadmin("saveconfig").stderr
+
+
+SIGNALLED = """
 import os, signal, sys
 from isadmin.lio import files
 write, count = files.write, [0]
-def dying(path, text):
+def signalled(path, text):
     count[0] += 1
-    if count[0] > 3:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if count[0] == 4:
+        os.kill(os.getpid(), int(sys.argv[1]))
     write(path, text)
-files.write = dying
+files.write = signalled
 from isadmin.cli import main
-main(sys.argv[1:])
+sys.exit(main(sys.argv[2:]))
 """
+"""isadmin that is sent a signal just before its fourth write."""
 
 
-def test_a_process_that_dies_while_applying_is_undone(configured: Userspace, tmp_path: Path) -> None:
+def signalled(world: Userspace, number: int, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", SIGNALLED, str(int(number)), *world.options, *words]
+    return subprocess.run(command, env=world.env, check=False, capture_output=True, text=True)
+
+
+@pytest.fixture
+def many_changes(configured: Userspace, tmp_path: Path) -> str:
+    """A file that takes six writes."""
     wanted = saved(configured)
     for so in wanted["storage_objects"]:
-        so["attributes"] |= {"emulate_caw": 0, "emulate_3pc": 0, "emulate_tas": 0}
-    file = write(tmp_path / "x.json", wanted)
-    words = [sys.executable, "-c", KILLED, *configured.options, "apply", file, "--confirm-within", "600"]
-    died = subprocess.run(words, env=configured.env, check=False, capture_output=True)
+        so["attributes"] |= {"emulate_caw": 0, "emulate_3pc": 0, "is_nonrot": 1}
+    return write(tmp_path / "x.json", wanted)
+
+
+def test_a_process_that_dies_while_applying_is_undone(configured: Userspace, many_changes: str) -> None:
+    died = signalled(configured, signal.SIGKILL, "apply", many_changes, "--confirm-within", "600")
     assert died.returncode == -signal.SIGKILL, died.stderr
     wait_until(lambda: configured.isadmin("diff").returncode == 0, "the undoing")
+    wait_until(lambda: not waiting(configured), "the end of those that wait")
+    assert "emulate_caw" not in configured.isadmin("undo", "--dry-run").stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda one: one.name)
+def test_a_signal_that_ends_an_apply_undoes_it(
+    configured: Userspace, many_changes: str, number: signal.Signals
+) -> None:
+    before = contents(configured.mount)
+    last_change = configured.isadmin("undo", "--dry-run").stdout
+    for command in ("apply", "restoreconfig"):
+        ended = signalled(configured, number, command, many_changes)
+        assert ended.returncode == 128 + number, ended.stderr
+        assert ended.stderr == f"warning: ended by {number.name}: everything done before it was undone\n"
+    assert contents(configured.mount) == before
+    assert configured.isadmin("undo", "--dry-run").stdout == last_change
+
+
+def test_a_signal_does_not_end_the_undoing_of_a_batch(configured: Userspace) -> None:
+    before = contents(configured.mount)
+    place = "/backstores/ramdisk/r1 set attribute"
+    lines = "; ".join((f"{place} emulate_caw=0 emulate_3pc=0 is_nonrot=1", "no-such-command"))
+    ended = signalled(configured, signal.SIGTERM, "--atomic", "-c", lines)
+    assert ended.returncode == -signal.SIGTERM, ended.stderr
+    assert contents(configured.mount) == before
+
+
+def test_what_a_killed_apply_or_undo_has_done_can_be_undone(configured: Userspace, many_changes: str) -> None:
+    before = contents(configured.mount)
+    assert signalled(configured, signal.SIGKILL, "apply", many_changes).returncode == -signal.SIGKILL
+    half = contents(configured.mount)
+    assert len([path for path in before if half[path] != before[path]]) == 3
+    assert "Undone: apply" in ok(configured, "undo")
+    assert contents(configured.mount) == before
+    ok(configured, "apply", many_changes)
+    assert signalled(configured, signal.SIGKILL, "undo").returncode == -signal.SIGKILL
+    assert contents(configured.mount) != before
+    assert "Undone: apply" in ok(configured, "undo")
+    assert contents(configured.mount) == before
+
+
+def test_after_a_change_is_undone_unconfirmed_the_one_before_it_can_be(
+    configured: Userspace, tmp_path: Path
+) -> None:
+    ok(configured, "/backstores/ramdisk/r1", "set", "attribute", "emulate_caw=0")
+    wanted = saved(configured)
+    for so in wanted["storage_objects"]:
+        so["attributes"].pop("emulate_caw")
+        so["attributes"]["queue_depth"] = 64
+    ok(configured, "apply", write(tmp_path / "x.json", wanted), "--confirm-within", "1")
+    wait_until(lambda: not waiting(configured), "the undoing")
+    assert "Undone: /backstores/ramdisk/r1 set attribute emulate_caw=0" in ok(configured, "undo")
+    assert configured.isadmin("diff").returncode == 0
 
 
 @pytest.fixture

@@ -28,7 +28,10 @@ from isadmin.shell.preferences import Bookmarks, Preferences
 from isadmin.shell.session import Session
 from tests.integration.sandbox import Userspace
 
-CALLS = ("open", "write", "fsync", "replace", "rename", "mkdir", "rmdir", "symlink", "unlink", "fchown")
+CALLS = (
+    *("open", "write", "fsync", "replace", "rename", "mkdir", "rmdir", "symlink", "link", "unlink"),
+    *("fchown", "chmod", "truncate", "ftruncate", "utime"),
+)
 FAULTS = (errno.ENOSPC, errno.EIO, errno.EACCES, "kill")
 DONE, FAILED, ODD = 0, 1, 2
 TARGET = "iqn.2003-01.org.linux-iscsi.test:t"
@@ -94,9 +97,10 @@ def run(host: Host, line: str, number: int, fault: int | str) -> tuple[bool, int
 
 
 @pytest.fixture
-def host(userspace: Userspace) -> Host:
+def host(userspace: Userspace, tmp_path: Path) -> Host:
     lines = [
         "/backstores/ramdisk create r1 1M",
+        f"/backstores/fileio create f1 {tmp_path}/f1.img 1M",
         f"/iscsi create {TARGET}",
         f"/iscsi/{TARGET}/tpg1/luns create /backstores/ramdisk/r1",
         "saveconfig",
@@ -121,10 +125,12 @@ def running(host: Host) -> dict[Any, Any]:
     return dict(flatten(document.value(snapshot.dump(host.lio))))
 
 
-def whole(file: Path) -> dict[str, Any]:
-    """The saved configuration, which must be one."""
+def whole(file: Path, *, killed: bool = False) -> dict[str, Any]:
+    """The saved configuration, which must be one, and alone unless a save was `killed`."""
     found = store.read(file)
-    assert [path.name for path in file.parent.iterdir() if path.suffix == ".tmp"] == []
+    # What a save writes before it is whole: only one that was killed leaves it.
+    left = [path.name for path in file.parent.rglob(".*")]
+    assert not left or killed, left
     return found
 
 
@@ -141,7 +147,7 @@ def test_saveconfig(host: Host) -> None:
         for number in range(1, 100):
             store.write_atomically(file, document.render(old).encode())
             reached, status = run(host, "saveconfig", number, fault)
-            assert whole(file) in (document.ordered(old), new), (fault, number)
+            assert whole(file, killed=fault == "kill") in (document.ordered(old), new), (fault, number)
             if not reached:
                 assert status == DONE
                 assert whole(file) == new
@@ -150,6 +156,25 @@ def test_saveconfig(host: Host) -> None:
         assert not reached
         assert number > 5
     assert run(host, "saveconfig", 1000, "kill") == (False, DONE)
+    assert whole(file) == new
+
+
+def test_saving_what_is_saved_already_makes_it_private(host: Host) -> None:
+    file = host.savefile
+    assert file is not None
+    saved = file.read_bytes()
+    for fault in FAULTS:
+        for number in range(1, 100):
+            file.chmod(0o644)
+            reached, status = run(host, "saveconfig", number, fault)
+            assert file.read_bytes() == saved
+            assert status != ODD
+            if not reached:
+                assert status == DONE
+                assert file.stat().st_mode & 0o777 == 0o600
+                break
+        assert not reached
+        assert number > 1
 
 
 def test_apply(host: Host, tmp_path: Path) -> None:
@@ -157,6 +182,8 @@ def test_apply(host: Host, tmp_path: Path) -> None:
     assert file is not None
     saved = file.read_bytes()
     wanted = json.loads(saved)
+    (image,) = [so for so in wanted["storage_objects"] if so["plugin"] == "fileio"]
+    image["size"] = 2 << 20
     wanted["storage_objects"].append({"plugin": "ramdisk", "name": "new", "size": 1 << 20, "wwn": "w"})
     wanted["targets"][0]["tpgs"][0]["luns"].append({"index": 3, "storage_object": "/backstores/ramdisk/new"})
     (tmp_path / "x.json").write_text(json.dumps(wanted))
@@ -168,6 +195,7 @@ def test_apply(host: Host, tmp_path: Path) -> None:
     }
     for fault in FAULTS:
         for number in range(1, 100):
+            os.truncate(image["dev"], 1 << 20)
             reached, status = run(host, f"apply {tmp_path}/x.json", number, fault)
             assert file.read_bytes() == saved
             after = running(host)

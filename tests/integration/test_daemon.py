@@ -200,6 +200,7 @@ class TestRestore:
         assert (world.mount / f"iscsi/{TARGET}/tpgt_1/lun/lun_0").is_dir()
         assert str(saved) in world.isadmin("userspace", "status").stdout
         assert restore_of(world) == "restored"
+        assert "There is no change to undo" in world.isadmin("undo").stderr
 
     def test_empty_does_not_restore(self, world: Userspace, saved: Path) -> None:
         before = saved.read_bytes()
@@ -217,6 +218,7 @@ class TestRestore:
         assert str(world.mount) in started.stdout
         assert started.stderr.count("\n") == 1
         assert restore_of(world) == "refused"
+        assert started.stderr.count("isadmin: ") == 1
         assert saved.read_text() == content
 
     def test_a_partly_restored_file_is_reported_and_the_daemon_runs(

@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 
 from isadmin.errors import LockedError, NoTargetError, PermissionDeniedError
-from isadmin.lio import host, locks
+from isadmin.lio import host, library, locks
 from isadmin.lio.host import Host
 from isadmin.userspace import control
 
@@ -80,6 +80,24 @@ def test_debians_directory_is_used_where_only_that_is(target: Path, monkeypatch:
     assert host.kernel().state == other
     (target.parent / "etc").mkdir()
     assert host.kernel().state == target.parent / "etc"
+
+
+def test_the_directory_with_a_saved_configuration_is_used(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = target.parent / "etc", target.parent / "rtslib-fb-target"
+    monkeypatch.setattr(host, "KERNEL_STATE", (str(first), str(second)))
+    (first / "pr").mkdir(parents=True)
+    second.mkdir()
+    (second / "saveconfig.json").write_text("{}")
+    assert (host.kernel().state, host.kernel().other_savefile) == (second, None)
+    (first / "saveconfig.json").write_text("{}")
+    for own, other in ((first, second), (second, first)):
+        monkeypatch.setattr(library, "saves_in", lambda own=own: str(own))
+        assert (host.kernel().state, host.kernel().other_savefile) == (own, f"{other}/saveconfig.json")
+    (first / "saveconfig.json").unlink()
+    (first / "saveconfig.json").symlink_to(second / "saveconfig.json")
+    assert (host.kernel().state, host.kernel().other_savefile) == (first, None)
 
 
 def test_changing_needs_the_right_and_the_target(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:

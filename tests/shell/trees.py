@@ -24,6 +24,7 @@ class FakeHost:
     def __init__(self, savefile: Path | None = None) -> None:
         self.savefile = savefile
         self.lio: Any = SimpleNamespace(path=str(self.path))
+        self.other_savefile: str | None = None
         self.locked = 0
         self.saved = 0
         self.held = False
@@ -31,6 +32,9 @@ class FakeHost:
         self.journal = savefile.with_name("undo") if savefile else Path("/dev/null/undo")
         self.unconfirmed = self.journal.with_name("unconfirmed")
         self.allowed = True
+
+    def is_savefile(self, path: Path) -> bool:
+        return path == self.savefile
 
     def require(self) -> None:
         """It is always there."""

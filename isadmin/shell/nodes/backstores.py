@@ -16,7 +16,7 @@ from isadmin.shell.language import Command
 from isadmin.shell.node import Node, Summary
 from isadmin.shell.nodes.base import LioNode
 from isadmin.shell.nodes.sizes import parse_size
-from isadmin.shell.nodes.storage_objects import StorageObjectNode, save_part
+from isadmin.shell.nodes.storage_objects import StorageObjectNode, refuse_saving_part, save_part
 from isadmin.shell.suggest import paths_like
 
 TYPE_CHECKING = False
@@ -113,6 +113,8 @@ class Backstore(LioNode):
         so = self.lio.find_storage_object(self.plugin, name)
         if so is None:
             raise IsadminError(f"No storage object named {name}.")
+        if saving:
+            refuse_saving_part(self)
         from isadmin.lio import storage
 
         for lun in storage.delete(self.lio, so):

@@ -25,18 +25,20 @@ class ComparingCommands(SavingCommands):
         """
         Checks a file that holds a configuration. Nothing is changed.
 
-        Every problem is listed with its place. Keys that mean nothing to this version, and what
-        refers to objects that the file does not have, are warned of.
+        Every problem is listed with its place. Keys that mean nothing to this version, what refers
+        to objects that the file does not have, and values that kernel 6.1 would not take but
+        another one may, are warned of.
 
         SEE ALSO
         ========
         diff apply restoreconfig
         """
         from isadmin.config import diff, document, shape, store
+        from isadmin.lio import checking
 
         path = Path(file).expanduser()
         try:
-            found = store.read(path)
+            found = store.read(path, checking.problems_and_names)
         except document.BadDocumentError as error:
             for problem in error.problems:
                 self.say(f"{path}: {problem}")
@@ -50,10 +52,12 @@ class ComparingCommands(SavingCommands):
         from isadmin.config.model import flatten
 
         warnings += diff.dangling(flatten(document.value(found)))
+        doubts = checking.doubts(found)
+        warnings += doubts
         for warning in warnings:
             self.warn(f"{path}: {warning}")
         self.shell.answer(problems=[], warnings=warnings)
-        self.say(f"{path} can be applied")
+        self.say(f"{path} can be applied" + (" to a target that takes what is warned of" if doubts else ""))
 
     def ui_command_diff(self, file: str | None = None) -> None:
         """
@@ -102,15 +106,18 @@ class ComparingCommands(SavingCommands):
         path: Path,
         *,
         prune: bool,
+        keep_going: bool = False,
         narrowed: Callable[[Document], tuple[Document, Callable[[Key], bool]]] | None = None,
     ) -> tuple[Plan, Flat]:
-        """What a file would change, and the running configuration. Raises IsadminError."""
+        """What a file would change, and the running configuration. Values that no LIO takes are a reason to
+        refuse it, or, with `keep_going`, left to fail. Raises IsadminError."""
         from isadmin.config import diff, document, shape, store
         from isadmin.config.model import flatten
         from isadmin.config.spelling import respelled
+        from isadmin.lio import checking
         from isadmin.shell import plans
 
-        found = store.read(path)
+        found = store.read(path, None if keep_going else checking.problems)
         unknown = shape.unknown_keys(found)
         if unknown:
             more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
@@ -142,19 +149,23 @@ class ComparingCommands(SavingCommands):
 def part_of(
     path: Path, found: Document, target: str | None, storage_object: str | None
 ) -> tuple[Document, Callable[[Key], bool]]:
-    """One target or storage object of a file, or one of each; and which keys of the running configuration
-    belong to them. Raises UsageError for what the file does not have."""
-    objects = [so for so in found.get("storage_objects", []) if so["name"] == storage_object][:1]
-    targets = [one for one in found.get("targets", []) if one["wwn"] == target][:1]
+    """The targets and storage objects of these names in a file, of whatever fabrics and plugins; and which
+    keys of the running configuration belong to them. Raises UsageError for what the file does not have."""
+    from isadmin.config.spelling import normalized
+
+    objects = [so for so in found.get("storage_objects", []) if so["name"] == storage_object]
+    wwn = normalized(target or "")
+    targets = [one for one in found.get("targets", []) if target and normalized(one["wwn"]) == wwn]
     if storage_object and not objects:
         raise UsageError(f"{path} has no storage object {storage_object}")
     if target and not targets:
         raise UsageError(f"{path} has no target {target}")
     plugins = {so["plugin"] for so in objects}
+    fabrics = {one["fabric"] for one in targets}
 
     def within(key: Key) -> bool:
         if key[0] in ("storage_object", "port_group"):
             return key[1] in plugins and key[2] == storage_object
-        return key[0] != "fabric_module" and bool(targets) and key[2] == target
+        return key[0] != "fabric_module" and key[1] in fabrics and normalized(str(key[2])) == wwn
 
     return {"storage_objects": objects, "targets": targets}, within

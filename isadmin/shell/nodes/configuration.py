@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from contextlib import contextmanager
 
 from isadmin.errors import RESTORED, IsadminError, PartlyRestoredError, UsageError
 from isadmin.light import Path, replace
@@ -13,7 +14,7 @@ from isadmin.shell.suggest import paths_like
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import ClassVar
 
     from isadmin.config.changes import Plan
@@ -76,6 +77,9 @@ class ConfigurationCommands(ComparingCommands):
                 continue
             name, equals, value = word[2:].partition("=")
             if name not in known:
+                if name in ("output", "show-secrets", "yes", "debug"):
+                    what = f"{command.name}: --{name} is an option of isadmin"
+                    raise UsageError(what, "it stands before the command")
                 listed = " ".join(f"--{one}" for one in known) or "none"
                 raise UsageError(f"{command.name}: unknown option --{name}", f"there are: {listed}")
             if known[name] and not equals:
@@ -127,35 +131,68 @@ class ConfigurationCommands(ComparingCommands):
         ----------
         `--keep-going`: what cannot be done is reported and left out, and the rest is done.
 
+        RESULT
+        ======
+        The exit status is as that of `restoreconfig`. With --output json, "result" says what became
+        of it, "failed" and "skipped" list what is missing, and "error" is the error's line.
+
         SEE ALSO
         ========
-        diff confirm undo check
+        diff confirm undo check restoreconfig
         """
+        with self._result_told("applied"):
+            self._apply(file, dry_run, prune, confirm_within, keep_going)
+
+    @contextmanager
+    def _result_told(self, done: str) -> Iterator[None]:
+        """Answer what became of a file, in one word, if the block fails, as it does itself if not."""
+        try:
+            yield
+        except IsadminError as error:
+            if not isinstance(error, UsageError):
+                result = RESTORED.get(error.status, "failed").replace(RESTORED[0], done)
+                self.shell.answer(**{**self.shell.answered, "result": result, "error": error.line()})
+            raise
+
+    def _apply(
+        self,
+        file: str,
+        dry_run: str | None,
+        prune: str | None,
+        confirm_within: str | None,
+        keep_going: str | None,
+    ) -> None:
         path = Path(file).expanduser()
         seconds = self._seconds(confirm_within)
         pruned = self._flag(prune)
-        plan, now = self._plan(path, prune=pruned)
+        going_on = self._flag(keep_going)
+        plan, now = self._plan(path, prune=pruned, keep_going=going_on)
         agrees = f"No change: the running configuration {'agrees with' if pruned else 'has all of'} {path}"
         if self._flag(dry_run):
             self._rehearse(plan, path, agrees)
             return
         if not plan:
             self.say(agrees)
+            self.shell.answer(done=True, failed=[], skipped=[], result="applied", changes=0)
             return
         self._warn_of_sessions(plan)
+        from isadmin.shell import plans
+
+        mark = ""
         if seconds:
             from isadmin.shell import confirming
 
-            confirming.begin(self.shell, plan, now, seconds)
+            mark = confirming.begin(self.shell, plan, now, seconds)
         try:
-            self._carry_out(plan, now, f"apply {path}", keep_going=self._flag(keep_going))
-        except PartlyRestoredError:
+            self._carry_out(plan, now, f"apply {path}", keep_going=going_on, mark=mark)
+        except (PartlyRestoredError, plans.HalfDoneError):
             self._settle(seconds, failed=False)
             raise
         except BaseException:
             self._settle(seconds, failed=True)
             raise
         self._settle(seconds, failed=False)
+        self.shell.answer(**self.shell.answered, result="applied", changes=len(plan.changes))
         self.say(f"{len(plan.changes)} changes applied from {path}")
         if seconds:
             self.say(f"They are undone in {seconds} seconds unless you type `/ confirm`")
@@ -177,10 +214,10 @@ class ConfigurationCommands(ComparingCommands):
         for line in plans.ended_sessions(self.shell, plan.changes):
             self.warn(f"this {line}")
 
-    def _carry_out(self, plan: Plan, now: Flat, command: str, *, keep_going: bool) -> None:
+    def _carry_out(self, plan: Plan, now: Flat, command: str, *, keep_going: bool, mark: str = "") -> None:
         from isadmin.shell import plans
 
-        outcome = plans.carry_out(self.shell, plan, now, command, keep_going=keep_going)
+        outcome = plans.carry_out(self.shell, plan, now, command, keep_going=keep_going, mark=mark)
         self.get_root().refresh()
         self._warn_of_values_not_had(command, outcome.not_had)
         for line in _longer_files(plan, now):
@@ -276,13 +313,8 @@ class ConfigurationCommands(ComparingCommands):
         ========
         saveconfig clearconfig history apply undo
         """
-        try:
+        with self._result_told("restored"):
             self._restore(savefile, clear_existing, target, storage_object, generation, keep_going, dry_run)
-        except IsadminError as error:
-            if not isinstance(error, UsageError):
-                result = RESTORED.get(error.status, "failed")
-                self.shell.answer(**{**self.shell.answered, "result": result, "error": error.line()})
-            raise
 
     def _restore(
         self,
@@ -304,14 +336,15 @@ class ConfigurationCommands(ComparingCommands):
             def narrowed(found: Document) -> tuple[Document, Callable[[Key], bool]]:
                 return part_of(path, found, target, storage_object)
 
-        plan, now = self._plan(path, prune=clear, narrowed=narrowed)
+        going_on = self._flag(keep_going)
+        plan, now = self._plan(path, prune=clear, keep_going=going_on, narrowed=narrowed)
         if self._flag(dry_run):
             whole = clear and narrowed is None
             how = "agrees with" if whole else "has all that is to be restored of"
             self._rehearse(plan, path, f"No change: the running configuration {how} {path}")
             return
         self._warn_of_sessions(plan)
-        self._carry_out(plan, now, f"restoreconfig {path}", keep_going=self._flag(keep_going))
+        self._carry_out(plan, now, f"restoreconfig {path}", keep_going=going_on)
         self.shell.answer(**self.shell.answered, result=RESTORED[0], changes=len(plan.changes))
         self.say(f"Configuration restored from {path}" + ("" if plan else " (no change)"))
 
@@ -390,8 +423,7 @@ class ConfigurationCommands(ComparingCommands):
         ========
         history diff
         """
-        from isadmin.config import journal
-        from isadmin.shell import plans, undoing
+        from isadmin.shell import undoing
 
         if count is not None and (not count.isdecimal() or int(count) < 1):
             raise UsageError(f"'{count}' is no number of changes", "usage: undo [N]")
@@ -401,8 +433,7 @@ class ConfigurationCommands(ComparingCommands):
             self._rehearse(plan, Path(str(entries[-1].file)), "No change: nothing is left to take back")
             return
         self._warn_of_sessions(plan)
-        plans.do(self.shell, plan, now)
-        journal.forget(entries)
+        undoing.take_back(self.shell, entries, plan, now)
         self.get_root().refresh()
         for line in _longer_files(plan, now):
             self.warn(line)

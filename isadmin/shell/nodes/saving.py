@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 
-from isadmin.errors import NoFileError, RefusedFileError, UsageError
+from isadmin.errors import NoFileError, UsageError
 from isadmin.light import Path
 from isadmin.shell.node import Node
 from isadmin.shell.suggest import paths_like
@@ -26,6 +26,10 @@ class SavingCommands(Node):
             return Path(name).expanduser()
         if self.shell.host.savefile is None:
             raise NoFileError("This target has no saved configuration of its own", "name a file")
+        other = self.shell.host.other_savefile
+        if other is not None:
+            own = self.shell.host.savefile
+            self.shell.warn(f"{own} is meant, where rtslib saves, not {other}: remove one of them")
         return self.shell.host.savefile
 
     # Saving
@@ -45,7 +49,9 @@ class SavingCommands(Node):
 
         force
         -----
-        If true, an empty configuration replaces a file that holds one. `--force` says the same.
+        If true, an empty configuration replaces a file that holds one, and any replaces a file
+        that cannot be read or is no JSON, of which a copy is kept beside it. `--force` says the
+        same.
 
         SEE ALSO
         ========
@@ -55,27 +61,25 @@ class SavingCommands(Node):
         from isadmin.lio import saved
 
         path = self._file(savefile)
-        is_default = path == self.shell.host.savefile
-        if is_default and not self._flag(force):
-            self._refuse_unconfirmed()
-        changed = store.save(
-            path,
-            saved.worth_saving(self.shell.host),
-            force=self._flag(force),
-            generations=self.shell.preferences.number("max_backup_files") if is_default else None,
-            command="saveconfig",
-        )
+        host = self.shell.host
+        is_default = host.is_savefile(path)
+        if is_default and not self._flag(force) and host.waits_for_confirmation():
+            from isadmin.shell import confirming
+
+            confirming.refuse_saving(host)
+        from isadmin.shell import waiting
+
+        with waiting.slow(self.shell, "saving the configuration"):
+            changed = store.save(
+                path,
+                saved.worth_saving(host),
+                force=self._flag(force),
+                generations=self.shell.preferences.number("max_backup_files") if is_default else None,
+                command="saveconfig",
+            )
         if is_default:
             self.shell.changed = False
         self.say(f"Configuration saved to {path}" + ("" if changed else " (no change)"))
-
-    def _refuse_unconfirmed(self) -> None:
-        """What will be undone must not come back when the machine starts. Raises RefusedFileError."""
-        from isadmin.shell import confirming
-
-        if confirming.pending(self.shell.host) is not None:
-            what = "The last change is not confirmed: not saved"
-            raise RefusedFileError(what, "type `confirm` first; --force saves it all the same")
 
     def ui_command_history(self, action: str | None = None, number: str | None = None) -> None:
         """
@@ -98,9 +102,8 @@ class SavingCommands(Node):
         """
         from isadmin.config import document, generations, store
 
-        state = self._state()
         if action is None and number is None:
-            found = generations.every(state)
+            found = generations.every(*self._states())
             for one in found:
                 mark = "-" if one.number is None else str(one.number)
                 origin = one.origin
@@ -129,17 +132,20 @@ class SavingCommands(Node):
         self.say(document.render(shown).rstrip("\n"))
         self.shell.answer(configuration=shown)
 
-    def _state(self) -> Path:
+    def _states(self) -> tuple[Path, Path]:
+        """Where generations are: beside the saved configuration, and beside a symbolic link to it, where
+        they were kept before it became one."""
         if self.shell.host.savefile is None:
             raise NoFileError("This target has no saved configuration of its own", "name a file")
-        return Path(self.shell.host.savefile).resolve().parent
+        file = Path(self.shell.host.savefile)
+        return file.resolve().parent, file.parent
 
     def _generation(self, number: str) -> Path:
         from isadmin.config import generations
 
         if not number.isdecimal():
             raise UsageError(f"A generation is a number, '{number}' given", "see `history`")
-        found = generations.find(self._state(), int(number))
+        found = generations.find(int(number), *self._states())
         if found is None:
             raise NoFileError(f"There is no generation {number}", "see `history`")
         return found.path

@@ -93,6 +93,7 @@ class StorageObjectNode(Reshaped):
         Saves the configuration of this storage object, and of the targets that export it, to a
         file: the saved configuration if none is given. The rest of the file is kept.
         """
+        refuse_saving_part(self, savefile)
         path = save_part(self, self.storage_object, savefile)
         so = self.storage_object
         self.say(f"Storage Object '{so.plugin}:{so.name}' config saved to {path}.")
@@ -101,18 +102,32 @@ class StorageObjectNode(Reshaped):
         return paths_like(text, stat.S_IFREG)
 
 
+def refuse_saving_part(node: LioNode, savefile: str | None = None) -> None:
+    """Raises IsadminError if save_part would not save: to be asked before anything is done."""
+    host = node.shell.host
+    if host.is_savefile(_part_file(node, savefile)) and host.waits_for_confirmation():
+        from isadmin.shell import confirming
+
+        confirming.refuse_saving(host)
+
+
+def _part_file(node: LioNode, savefile: str | None) -> Path:
+    path = Path(savefile).expanduser() if savefile else node.shell.host.savefile
+    if path is None:
+        raise NoFileError("This target has no saved configuration of its own", "name a file")
+    return path
+
+
 def save_part(node: LioNode, so: StorageObject, savefile: str | None = None) -> Path:
     """Bring a saved configuration up to date for one storage object only; returns the file."""
     from isadmin.config import store
     from isadmin.lio import saved
 
     host = node.shell.host
-    path = Path(savefile).expanduser() if savefile else host.savefile
-    if path is None:
-        raise NoFileError("This target has no saved configuration of its own", "name a file")
+    path = _part_file(node, savefile)
     before: Configuration = store.read(path) if path.exists() else {}
     after = with_part(before, saved.dump(host), f"/backstores/{so.full_name}")
-    keep = node.shell.preferences.number("max_backup_files") if path == host.savefile else None
+    keep = node.shell.preferences.number("max_backup_files") if host.is_savefile(path) else None
     store.save(path, after, force=True, generations=keep, command=f"saveconfig of {so.full_name}")
     return path
 
@@ -127,7 +142,9 @@ def with_part(before: Configuration, now: Configuration, so_path: str) -> Config
         return f"/backstores/{so['plugin']}/{so['name']}" == so_path
 
     def exports(target: Configuration) -> bool:
-        return any(lun["storage_object"] == so_path for tpg in target["tpgs"] for lun in tpg.get("luns", []))
+        return any(
+            lun["storage_object"] == so_path for tpg in target.get("tpgs", []) for lun in tpg.get("luns", [])
+        )
 
     after = dict(before)
     kept = [so for so in before.get("storage_objects", []) if not is_it(so)]

@@ -201,9 +201,7 @@ LUN = group(
                 "name": _of_lun(
                     lambda context, lun, device: f"{_fabric(lun)}Port#{lun.relative_target_port}\n"
                 ),
-                "port_index": _of_lun(
-                    lambda context, lun, device: f"{lun.tpg.target.wwn}+t+{lun.tpg.tag}\n"
-                ),
+                "port_index": _of_lun(lambda context, lun, device: f"{lun.tpg.target.wwn}+t+{lun.tpg.tag}\n"),
                 "in_cmds": _lun_counter("num_cmds"),
                 "write_mbytes": _lun_counter("write_bytes", in_mebibytes=True),
                 "read_mbytes": _lun_counter("read_bytes", in_mebibytes=True),

@@ -210,6 +210,14 @@ def test_clearing_wants_to_be_confirmed(world: World) -> None:
     assert document.is_empty(world.running)
 
 
+def test_of_two_saved_configurations_the_one_that_is_meant_is_named(world: World) -> None:
+    world.host.other_savefile = "/elsewhere/saveconfig.json"
+    with pytest.raises(NoFileError):
+        world.run("diff")
+    warned = f"{world.host.savefile} is meant, where rtslib saves, not /elsewhere/saveconfig.json"
+    assert warned in world.err.getvalue()
+
+
 def test_leaving_saves_to_the_targets_own_file(world: World) -> None:
     world.session.changed = True
     world.session.finish(save=True)

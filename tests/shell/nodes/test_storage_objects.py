@@ -33,6 +33,13 @@ def test_into_an_empty_file() -> None:
     assert with_part({}, now, PART) == document([storage_object("b")], [target("t2", "b")])
 
 
+def test_a_target_without_portal_groups_stays() -> None:
+    bare = {"fabric": "iscsi", "wwn": "t3"}
+    now = document([storage_object("b")], [target("t2", "b"), bare])
+    after = with_part(document([], [bare]), now, PART)
+    assert after["targets"] == [bare, target("t2", "b")]
+
+
 def test_the_rest_of_the_file_stays() -> None:
     before = document(
         [storage_object("a", size=1), storage_object("b", size=1)], [target("t1", "a", old=True)]
