@@ -1,17 +1,20 @@
 """A batch that is done whole or not at all: what it touches is noted, and put back as it was if a line fails.
 
-Only what the batch itself changed is put back, value by value: changes that others made meanwhile stay. What
-storage objects held is not configuration: a ramdisk that was deleted comes back empty, a file that was
-created stays.
+Only what the batch itself changed in the target is put back, value by value: changes that others made
+meanwhile stay. The files in which it saved a configuration, preferences or bookmarks are as they were, too.
+What storage objects held is no configuration: a ramdisk that was deleted comes back empty, and a file that
+was made for one stays, for an initiator may have written to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isadmin.config import parts
+from isadmin.config.files import write_atomically
 from isadmin.config.model import Flat, Key, StorageObject
 from isadmin.config.parts import Known
 from isadmin.errors import IsadminError
@@ -21,14 +24,49 @@ if TYPE_CHECKING:
     from isadmin.shell.session import Session
 
 
+class Kept:
+    """Files as they were before they were written."""
+
+    def __init__(self) -> None:
+        self._before: dict[Path, tuple[bytes, int] | None] = {}
+
+    def note(self, path: Path) -> None:
+        """This file is about to be written. Raises IsadminError if it cannot be kept."""
+        if path in self._before:
+            return
+        try:
+            self._before[path] = path.read_bytes(), path.stat().st_mode & 0o7777
+        except (FileNotFoundError, NotADirectoryError):
+            self._before[path] = None
+        except OSError as error:
+            raise IsadminError(f"Cannot keep {path}: {error.strerror}") from error
+
+    def put_back(self) -> bool:
+        """Make all files what they were; whether any of them was anything else. Raises IsadminError."""
+        changed = False
+        for path, before in self._before.items():
+            try:
+                if before is None:
+                    changed |= path.exists()
+                    path.unlink(missing_ok=True)
+                elif path.read_bytes() != before[0]:
+                    changed = True
+                    write_atomically(path, *before)
+            except NotADirectoryError:
+                continue
+            except OSError as error:
+                raise IsadminError(f"Cannot make {path} what it was: {error.strerror}") from error
+        return changed
+
+
 class Whole:
     """A batch that is being run whole or not at all."""
 
-    def __init__(self, session: Session, seen: touched.Touched) -> None:
+    def __init__(self, session: Session, seen: touched.Touched, kept: Kept) -> None:
         self._session = session
         self._seen = seen
+        self._kept = kept
         self._was_changed = session.changed
-        self._saved = _version(session)
 
     def take_back(self) -> str:
         """Put everything back; what to say of it. Raises IsadminError if that is not possible."""
@@ -53,9 +91,12 @@ class Whole:
             one = before.get(key)
             if isinstance(one, StorageObject) and one.plugin == "ramdisk" and key not in now:
                 session.warn(f"ramdisk {one.name} was deleted and made again: it is empty")
-        if _version(session) != self._saved:
-            session.warn("the batch had saved what was undone: save the configuration again")
-        return "nothing had been changed" if not plan.changes else "everything before it was undone"
+        if left := [path for path in session.made_files if Path(path).exists()]:
+            session.warn(f"files that it made stay: {' '.join(left)}")
+        session.bookmarks.forget()
+        if not self._kept.put_back() and not plan.changes:
+            return "nothing had been changed"
+        return "everything before it was undone"
 
     def _before(self, now: Flat) -> dict[Key, Known]:
         """What the batch touched as it was before, but for what others have changed of it since."""
@@ -71,14 +112,11 @@ class Whole:
 
 @contextmanager
 def whole(session: Session) -> Iterator[Whole]:
-    """Note what the block does to the session's target, so that it can be taken back."""
+    """Note what the block does to the session's target and to files, so that it can be taken back."""
+    kept = Kept()
+    for file in (session.preferences.user_file, session.bookmarks.file):
+        if file is not None:
+            kept.note(Path(file))
+    session.before_writing = kept.note
     with touched.watching(session.lio) as seen:
-        yield Whole(session, seen)
-
-
-def _version(session: Session) -> int | None:
-    """Another one whenever the saved configuration is another."""
-    try:
-        return None if session.host.savefile is None else session.host.savefile.stat().st_ino
-    except OSError:
-        return None
+        yield Whole(session, seen, kept)

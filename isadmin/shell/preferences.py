@@ -263,6 +263,11 @@ class Bookmarks:
         del self._paths[name]
         self._unsaved = True
 
+    def forget(self) -> None:
+        """Go by the file again, whatever has changed since it was read."""
+        self._read = None
+        self._unsaved = False
+
     def save(self) -> None:
         """Write the file if anything changed. Raises IsadminError if it cannot be written."""
         if self._unsaved and self.file is not None:

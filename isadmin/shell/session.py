@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from isadmin.errors import IsadminError, NoTargetError, UsageError
-from isadmin.light import replace
+from isadmin.light import Path, replace
 from isadmin.lio.explain import explain
 from isadmin.shell import language, render
 from isadmin.shell.language import Command
@@ -80,6 +80,10 @@ class Session:
         """Called before anything is printed."""
         self.answering: Callable[[], AbstractContextManager[None]] = nullcontext
         """Entered while a question waits for its answer at the terminal."""
+        self.before_writing: Callable[[Path], None] = _not_kept
+        """Called with a file in which a configuration is saved, before it is."""
+        self.made_files: list[str] = []
+        """The files that commands made for storage objects."""
         self.rehearsing = False
         """Does a command run only to show what it would change?"""
         self.changed = False
@@ -415,6 +419,10 @@ class Session:
 
 def _nothing() -> None:
     """What is done where there is nothing to do."""
+
+
+def _not_kept(path: Path) -> None:
+    """Nobody wants to know what is in the file."""
 
 
 def _root(session: Session) -> Node:

@@ -302,6 +302,44 @@ def test_an_atomic_batch_that_fails_undoes_no_change_of_others(userspace: Usersp
         assert name in listed
 
 
+def test_an_atomic_batch_that_fails_leaves_files_as_they_were(userspace: Userspace, tmp_path: Path) -> None:
+    configured(userspace, tmp_path)
+    assert userspace.isadmin("saveconfig").returncode == 0
+    part, new, image = tmp_path / "part.json", tmp_path / "new.json", tmp_path / "made.img"
+    part.write_text('{"storage_objects": [], "targets": []}')
+    part.chmod(0o640)
+    settings = Path(userspace.env["XDG_CONFIG_HOME"], "isadmin")
+    watched = [
+        userspace.state / "saveconfig.json",
+        part,
+        settings / "config.toml",
+        settings / "bookmarks.toml",
+    ]
+
+    def contents() -> list[bytes | None]:
+        return [path.read_bytes() if path.exists() else None for path in watched]
+
+    before = contents()
+    lines = [
+        "set global prompt_length=77",
+        "cd /backstores/fileio",
+        "bookmarks add atom",
+        f"create made {image} 1M",
+        f"made saveconfig {part}",
+        "/ saveconfig",
+        f"/ saveconfig {new}",
+        "nosuch",
+    ]
+    done = userspace.isadmin("--atomic", typed="\n".join(lines))
+    assert done.returncode == 2
+    assert f"warning: files that it made stay: {image}" in done.stderr
+    assert done.stderr.splitlines()[-1] == "warning: the batch failed: everything before it was undone"
+    assert contents() == before
+    assert part.stat().st_mode & 0o777 == 0o640
+    assert not new.exists()
+    assert userspace.isadmin("diff").returncode == 0
+
+
 def test_an_atomic_batch_that_changed_nothing_says_so(userspace: Userspace) -> None:
     done = userspace.isadmin("--atomic", "-c", "ls / 1; /iscsi create nonsense")
     assert done.returncode == 2

@@ -203,6 +203,8 @@ class FileioBackstore(Backstore):
             if undo:
                 undo()
             raise
+        if undo:
+            self.shell.made_files.append(path)
         for line in (*news, f"Created fileio {name} with size {so.size()}"):
             self.say(line)
         return self.new_node(node)

@@ -69,6 +69,7 @@ class SavingCommands(Node):
             confirming.refuse_saving(host)
         from isadmin.shell import waiting
 
+        self.shell.before_writing(path)
         with waiting.slow(self.shell, "saving the configuration"):
             changed = store.save(
                 path,

@@ -128,6 +128,7 @@ def save_part(node: LioNode, so: StorageObject, savefile: str | None = None) -> 
     before: Configuration = store.read(path) if path.exists() else {}
     after = with_part(before, saved.dump(host), f"/backstores/{so.full_name}")
     keep = node.shell.preferences.number("max_backup_files") if host.is_savefile(path) else None
+    node.shell.before_writing(path)
     store.save(path, after, force=True, generations=keep, command=f"saveconfig of {so.full_name}")
     return path
 
