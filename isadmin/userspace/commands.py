@@ -1,135 +1,41 @@
 """SCSI commands of one connection, from their PDU to their answer.
 
-A command becomes a Task (tasks.py): it is admitted by scsi.dispatch, collects its data, waits its turn at the
-unit's gate, is performed (in the thread pool if it would block), and is answered.
+A command becomes a Task (tasks.py): it is admitted by scsi.dispatch, collects its data (writedata.py), waits
+its turn at the unit's gate, is performed (in the thread pool if it would block), and is answered
+(answers.py).
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from isadmin.userspace import limits
-from isadmin.userspace.iscsi.codes import (
-    IMMEDIATE,
-    RESERVED_TAG,
-    CommandFlag,
-    Opcode,
-    RejectReason,
-    ResponseFlag,
-    TaskAttribute,
-)
-from isadmin.userspace.iscsi.errors import DataError, ProtocolError
-from isadmin.userspace.iscsi.pdu import (
-    DATA_IN,
-    DATA_OUT,
-    R2T,
-    SCSI_COMMAND,
-    SCSI_RESPONSE,
-    NopIn,
-    Pdu,
-    Reject,
-)
+from isadmin.userspace.iscsi.codes import IMMEDIATE, CommandFlag, RejectReason, TaskAttribute
+from isadmin.userspace.iscsi.errors import ProtocolError
+from isadmin.userspace.iscsi.pdu import SCSI_COMMAND
 from isadmin.userspace.iscsi.session import Transfer
-from isadmin.userspace.iscsi.states import taken
 from isadmin.userspace.scsi import dispatch
 from isadmin.userspace.scsi.command import Command
 from isadmin.userspace.scsi.nexus import lun_number
-from isadmin.userspace.scsi.sense import Asc, CheckCondition, SenseKey, Status
+from isadmin.userspace.scsi.sense import Status
 from isadmin.userspace.sessions import ActiveSession, count
 from isadmin.userspace.tasks import Task, carried_out_now, carry_out
+from isadmin.userspace.writedata import WriteData
 
 if TYPE_CHECKING:
-    from isadmin.userspace.budget import Request
     from isadmin.userspace.connection import Connection
 
-log = logging.getLogger("isadmin.userspace")
 
-DIRECT = 4096
-"""From this many missing bytes on, a Data-Out segment is received straight into its place."""
-
-_DATA_IN_FIRST = Opcode.DATA_IN << 24
-_RESPONSE_FIRST = Opcode.SCSI_RESPONSE << 24
-
-
-class Commands:
+class Commands(WriteData):
     """The SCSI commands of one connection in full-feature phase."""
 
-    __slots__ = (
-        "_next_ttt",
-        "active",
-        "connection",
-        "credit",
-        "data_came",
-        "max_burst",
-        "max_xmit",
-        "paths",
-        "request",
-        "server",
-        "session",
-        "tasks",
-    )
+    __slots__ = ("paths",)
 
     def __init__(self, connection: Connection, active: ActiveSession, max_xmit: int) -> None:
-        self.connection = connection
-        self.server = connection.server
-        self.active = active
-        self.session = active.session
+        super().__init__(connection, active, max_xmit)
         self.paths = active.fast_paths
-        self.max_xmit = max_xmit
-        """The longest data segment the initiator takes on this connection."""
-        self.max_burst = active.session.parameters.max_burst_length
-        self.tasks: dict[int, Task] = {}
-        self.credit = 0
-        """Bytes of the server's budget that are held for what the next PDU brings."""
-        self.request: Request | None = None
-        """The connection waits for them."""
-        self.data_came = False
-        """Write data has come since the last tick."""
-        self._next_ttt = 1
-
-    # PDUs out
-
-    def _send(self, pdu: Pdu) -> None:
-        self.connection.send_pdu(pdu.header(), pdu.data)
-
-    def _status_numbers(self) -> tuple[int, int, int]:
-        """StatSN, ExpCmdSN and MaxCmdSN of an answer that advances StatSN."""
-        connection, session = self.connection, self.session
-        stat_sn = connection.stat_sn
-        connection.stat_sn = stat_sn + 1 & 0xFFFFFFFF
-        return stat_sn, session.exp_cmd_sn, self._promise()
-
-    def _numbers(self) -> tuple[int, int, int]:
-        """The same for a PDU that does not advance StatSN."""
-        return self.connection.stat_sn, self.session.exp_cmd_sn, self._promise()
-
-    def _promise(self) -> int:
-        """MaxCmdSN of the next answer: no further commands while there is no room for write data."""
-        pressed = self.server.budget.pressed
-        if pressed:
-            self.server.short_windows.add(self)
-        return self.session.advance_window(pressed)
-
-    def tell_window(self) -> None:
-        """Promise more commands, if no answer is to come that does."""
-        session = self.session
-        before = session.max_cmd_sn
-        if session.outstanding or session.advance_window() == before:
-            return
-        self._send(NopIn(0, RESERVED_TAG, RESERVED_TAG, *self._numbers()))
-        self.server.flush_soon(self.connection)
-
-    def give_back(self) -> None:
-        """A PDU holds nothing of the budget any more but what its task has taken over."""
-        if self.credit:
-            self.server.budget.release(self.active.account, self.credit)
-            self.credit = 0
-
-    def send_reject(self, reason: RejectReason, header: bytes) -> None:
-        self._send(Reject(reason, *self._status_numbers(), data=header))
 
     # Commands in
 
@@ -188,20 +94,6 @@ class Commands:
             self._expect(task)
         self._ask(task)
 
-    def _hold(self, task: Task, size: int) -> None:
-        """The task takes over what its PDU holds of the budget, as much as it keeps of the data."""
-        self.data_came = True
-        size = min(size, self.credit)
-        self.credit -= size
-        task.reserved = size
-
-    def _expect(self, task: Task, *, more: bool = True) -> None:
-        """Data is to come for a task, or not any more."""
-        if task.expecting is not more:
-            task.expecting = more
-            task.stalled = 0
-            self.server.budget.expect(self.active.account, 1 if more else -1)
-
     def _no_room(self, command: Command, *, numbered: bool) -> Status:
         """The status that refuses a command because too many are there already (SAM-5 5.3.1), or GOOD. Those
         with a CmdSN are held back by the command window; immediate ones, and the sum over all sessions, are
@@ -213,128 +105,6 @@ class Commands:
             return Status.GOOD
         mine = any(task.command.found is found for task in self.active.tasks())
         return Status.TASK_SET_FULL if mine else Status.BUSY
-
-    def _ask(self, task: Task) -> None:
-        """Send the R2Ts that a task may send now; the first one needs the whole buffer."""
-        transfer = task.transfer
-        assert transfer is not None
-        if transfer.complete:
-            self._collected(task)
-            return
-        if task.request is not None or transfer.unsolicited_open:
-            return
-        if len(task.buffer) < transfer.length:
-            self._expect(task, more=False)
-            size = transfer.length - task.reserved
-            granted = partial(self._granted, task, transfer, size)
-            task.request = self.server.budget.take(self.active.account, size, granted, asked=True)
-            if task.request is not None:
-                return
-            self._enlarge(task, transfer, size)
-        parameters = self.session.parameters
-        while (r2t := transfer.next_r2t(self.max_burst, parameters.max_outstanding_r2t)) is not None:
-            offset, length = r2t
-            ttt = self._new_tag()
-            self._send(R2T(task.lun, task.itt, ttt, *self._numbers(), transfer.r2t_sn, offset, length))
-            transfer.sent_r2t(ttt, offset, length)
-
-    def _granted(self, task: Task, transfer: Transfer, size: int) -> None:
-        task.request = None
-        self._enlarge(task, transfer, size)
-        self._ask(task)
-        self.server.flush_soon(self.connection)
-
-    def _enlarge(self, task: Task, transfer: Transfer, size: int) -> None:
-        task.reserved += size
-        self._expect(task)
-        first = task.buffer
-        task.buffer = self.server.take_buffer(transfer.length)
-        memoryview(task.buffer)[: len(first)] = first
-
-    def _new_tag(self) -> int:
-        ttt = self._next_ttt
-        self._next_ttt = ttt + 1 if ttt < RESERVED_TAG - 1 else 1
-        return ttt
-
-    def _take_data(self, header: bytes, data: memoryview) -> None:
-        """A whole Data-Out PDU."""
-        _, flags, _, _, _, itt, ttt, _, _, _, data_sn, offset = DATA_OUT.unpack_from(header)
-        task = self.tasks.get(itt)
-        transfer = task.transfer if task is not None else None
-        if task is None or transfer is None:
-            log.debug("data for no command from %s is dropped", self.connection.peer)
-            return
-        length = len(data)
-        if not self._accept(task, transfer, ttt, offset, length, data_sn, flags):
-            return
-        keep = min(length, len(task.buffer) - offset)
-        if keep > 0:
-            memoryview(task.buffer)[offset : offset + keep] = data[:keep]
-        self._ask(task)
-
-    def _accept(
-        self, task: Task, transfer: Transfer, ttt: int, offset: int, length: int, data_sn: int, flags: int
-    ) -> bool:
-        """Take note of a Data-Out PDU. False when it does not fit its sequence: the command has ended."""
-        task.stalled = 0
-        self.data_came = True
-        try:
-            transfer.accept(ttt, offset, length, data_sn, bool(flags & 0x80))
-        except DataError as error:
-            log.info("command from %s failed: %s", self.connection.peer, error)
-            task.command.check(CheckCondition(SenseKey.ABORTED_COMMAND, Asc.PROTOCOL_SERVICE_CRC_ERROR))
-            self._finish(task)
-            return False
-        return True
-
-    def data_out(self, view: memoryview, position: int, end: int) -> int:
-        """The Data-Out PDU at `position` of a receive buffer, without digests; the position after it, or -1
-        while too little of it is there. A long segment that is not whole yet is received straight into the
-        command's buffer from here on."""
-        fields: tuple[int, ...] = DATA_OUT.unpack_from(view, position)
-        opcode, flags, _, lengths, _, itt, ttt, _, _, _, data_sn, offset = fields
-        if lengths >> 24 or lengths > self.active.max_recv:
-            raise ProtocolError("a Data-Out PDU that is too long")
-        start = position + 48
-        stop = start + (lengths + 3 & ~3)
-        whole = stop <= end
-        task = self.tasks.get(itt)
-        transfer = task.transfer if task is not None else None
-        if not whole and (lengths & 3 or stop - end < DIRECT or transfer is None):
-            return -1
-        if task is None or transfer is None:
-            if opcode not in taken(self.connection.state, discovery=self.session.discovery):
-                raise ProtocolError(f"write data in state {self.connection.state.name}")
-            log.debug("data for no command from %s is dropped", self.connection.peer)
-            return stop
-        if not whole and offset + lengths > len(task.buffer):
-            return -1
-        if not self._accept(task, transfer, ttt, offset, lengths, data_sn, flags):
-            return stop if whole else -1
-        if whole:
-            keep = min(lengths, len(task.buffer) - offset)
-            if keep > 0:
-                memoryview(task.buffer)[offset : offset + keep] = view[start : start + keep]
-            self._ask(task)
-            return stop
-        here = end - start
-        place = memoryview(task.buffer)[offset : offset + lengths]
-        place[:here] = view[start:end]
-        self.connection.receive_into(place[here:], lambda: self._arrived(task))
-        return end
-
-    def _arrived(self, task: Task) -> None:
-        if not task.over:
-            self._ask(task)
-
-    def _collected(self, task: Task) -> None:
-        """All data is here; what comes beyond it is dropped."""
-        transfer, task.transfer = task.transfer, None
-        assert transfer is not None
-        self._expect(task, more=False)
-        if not task.command.done:
-            task.command.data_out = memoryview(task.buffer)[: transfer.length]
-        self._start(task)
 
     def _start(self, task: Task) -> None:
         """Perform it as soon as the unit's gate lets it through."""
@@ -530,57 +300,6 @@ class Commands:
         else:
             moved = length
         self._respond(task, command.status, command.sense, task.expected - moved)
-
-    def _respond(self, task: Task, status: int, sense: bytes, short: int) -> None:
-        """A SCSI Response; short: expected bytes that were not moved, negative for bytes that did not fit."""
-        flags = int(ResponseFlag.FINAL)
-        if short > 0:
-            flags |= ResponseFlag.UNDERFLOW
-        elif short < 0:
-            flags |= ResponseFlag.OVERFLOW
-        self.active.nexus.responses += 1
-        segment = len(sense).to_bytes(2, "big") + sense if sense else b""
-        stat_sn, exp_cmd_sn, max_cmd_sn = self._status_numbers()
-        header = SCSI_RESPONSE.pack(
-            _RESPONSE_FIRST | flags << 16 | status,
-            len(segment), 0, task.itt, 0, stat_sn, exp_cmd_sn, max_cmd_sn, 0, 0, abs(short),
-        )  # fmt: skip
-        self.connection.send_pdu(header, segment)
-
-    def send_data_in(self, itt: int, data: bytes | bytearray | memoryview, length: int, short: int) -> None:
-        """Data-In PDUs; the last one carries the status GOOD (section 11.7.3). short: see _respond."""
-        connection, session = self.connection, self.session
-        view = data if length <= self.max_xmit and length == len(data) else memoryview(data)
-        offset = data_sn = 0
-        burst = self.max_burst
-        while True:
-            segment = min(self.max_xmit, length - offset, burst)
-            burst -= segment
-            last = offset + segment == length
-            flags = 0
-            if last or not burst:
-                flags = int(ResponseFlag.FINAL)
-                burst = self.max_burst
-            stat_sn = residual = 0
-            if last:
-                flags |= ResponseFlag.STATUS
-                if short:
-                    flags |= ResponseFlag.UNDERFLOW if short > 0 else ResponseFlag.OVERFLOW
-                    residual = abs(short)
-                stat_sn, exp_cmd_sn, max_cmd_sn = self._status_numbers()
-            else:
-                exp_cmd_sn, max_cmd_sn = session.exp_cmd_sn, session.max_cmd_sn
-            header = DATA_IN.pack(
-                _DATA_IN_FIRST | flags << 16,
-                segment, 0, itt, RESERVED_TAG, stat_sn, exp_cmd_sn, max_cmd_sn,
-                data_sn, offset, residual,
-            )  # fmt: skip
-            whole = segment == len(data)
-            connection.send_pdu(header, data if whole else view[offset : offset + segment])
-            if last:
-                return
-            offset += segment
-            data_sn += 1
 
     def forget(self, task: Task) -> None:
         """The task is over: what it held is free again. Who is to hear that it was aborted does so."""

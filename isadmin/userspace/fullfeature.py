@@ -68,7 +68,7 @@ _NUMBERED = frozenset(
 
 
 class Early(NamedTuple):
-    """A PDU that came before its turn. credit: see Commands.credit."""
+    """A PDU that came before its turn. credit: see WriteData.credit."""
 
     full: FullFeature
     header: bytes

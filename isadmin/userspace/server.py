@@ -20,7 +20,7 @@ from isadmin.userspace.loop import EventLoop
 from isadmin.userspace.sending import Sender
 
 if TYPE_CHECKING:
-    from isadmin.userspace.commands import Commands
+    from isadmin.userspace.answers import Answers
     from isadmin.userspace.fullfeature import FullFeature
     from isadmin.userspace.portals import Listener, SocketName
     from isadmin.userspace.scsi.command import Command
@@ -71,7 +71,7 @@ class Server:
         self._finished: deque[Callable[[], None]] = deque()
         self._waking = False
         self.budget = Budget(limits.WRITE_BUDGET, loop.call_soon, self._relieved)
-        self.short_windows: set[Commands] = set()
+        self.short_windows: set[Answers] = set()
         """Connections that were promised fewer commands than usual."""
         self._ticker: asyncio.TimerHandle | None = None
         self.orphans: dict[Task, None] = {}
