@@ -564,6 +564,9 @@ def test_what_cannot_be_undone_keeps_no_command_from_its_work(configured: Usersp
 SIGNALLED = """
 import os, signal, sys
 from isadmin.lio import files
+# A run in the background may have been told to ignore them.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 write, count = files.write, [0]
 def signalled(path, text):
     count[0] += 1
