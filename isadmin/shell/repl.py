@@ -12,6 +12,7 @@ edited, so that what is shown is what is run.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import termios
 import threading
@@ -149,7 +150,8 @@ class Repl:
     ) -> None:
         self.session = session
         self.debug = debug
-        self._plain = screen is None and not _is_able(None)
+        self._at_terminal = screen is None
+        self._plain = self._at_terminal and not _is_able(None)
         self._background = Background(session, self._redraw)
         self._completer = _TreeCompleter(session)
         self._places = Places(state_directory())
@@ -175,6 +177,9 @@ class Repl:
     def run(self) -> int:
         """Read and run lines until the user leaves; the exit status."""
         self.session.begin_where(self._places.read())
+        if self._at_terminal:
+            # Ctrl-C is for this session also where it was started with the signal ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             if self._plain:
                 return self._run()

@@ -20,6 +20,8 @@ _ADVICE = re.compile(r"^the attribute authentication=0 leaves this .*\n", re.MUL
 _SECRET = re.compile(r"^(Parameter (?:mutual_)?password is now) .*$", re.MULTILINE)
 """`set` does not repeat a secret."""
 _HBA = re.compile(r"HBA Index: \d+")
+_QUEUE_DEPTH = re.compile(r"Max Queue Depth: \d+")
+"""0 until it is written, and isadmin writes only what differs when it restores; attrib/queue_depth counts."""
 _PLUGIN = re.compile(r"\b(fileio|iblock|rd_mcp|pscsi|user)_\d+\b")
 """A storage object's HBA: the lowest free number, so it depends on the order in which they were made."""
 _LINK = re.compile(r"(/lun_\d+/)[0-9a-f]{10}$")
@@ -65,7 +67,8 @@ def tree(found: Mapping[str, str]) -> dict[str, str]:
             continue
         if "/auth/" in path and content in _NO_CHAP:
             content = "NULL\n"
-        content = _PLUGIN.sub(r"\1_-", _HBA.sub("HBA Index: -", masked(content)))
+        content = _QUEUE_DEPTH.sub("Max Queue Depth: -", _HBA.sub("HBA Index: -", masked(content)))
+        content = _PLUGIN.sub(r"\1_-", content)
         if path.endswith("/members"):
             content = "\n".join(sorted(content.split("\n")))
         path = _PLUGIN.sub(r"\1_-", _LINK.sub(r"\1<link>", path))

@@ -156,7 +156,7 @@ class Acls(LioNode):
         """
         members = self.find_tagged(wwn_or_tag)
         if not members:
-            self.warn(f"there is no ACL {wwn_or_tag}: nothing had to be untagged")
+            raise IsadminError(f"wwn_or_tag {wwn_or_tag} not found.")
         for acl in members:
             _set_tag(acl, "")
 
