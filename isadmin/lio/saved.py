@@ -33,8 +33,9 @@ def worth_saving(host: Host) -> Document:
 
 
 def _was_enabled(host: Host, so: Document) -> bool:
-    if so.get("attributes", {}).get("block_size"):
-        return True
+    if "block_size" in so.get("attributes", {}):
+        # Whatever it is by now: what was read of one that was not enabled yet cannot be set.
+        return bool(so["attributes"]["block_size"])
     running = host.lio.find_storage_object(so["plugin"], so["name"])
     return running is not None and running.enabled()
 

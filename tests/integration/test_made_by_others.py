@@ -16,7 +16,7 @@ import pytest
 
 from isadmin.config import document
 from isadmin.config.model import flatten
-from isadmin.lio import files, snapshot, told
+from isadmin.lio import files, saved, snapshot, told
 from tests.integration.sandbox import Userspace
 from tests.integration.walk import contents
 
@@ -323,6 +323,19 @@ def test_an_object_deleted_between_listing_and_reading_is_left_out(
     assert moment > 10
 
 
+def test_what_was_enabled_while_it_was_read_is_not_saved(
+    userspace: Userspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is what hangs on it: the values it had before cannot be set."""
+    answered(userspace, typed=WHOLE)
+    read = saved.dump(userspace.host)
+    read["storage_objects"][0]["attributes"]["block_size"] = 0
+    monkeypatch.setattr(saved, "dump", lambda _: read)
+    found = saved.worth_saving(userspace.host)
+    (tpg,) = found["targets"][0]["tpgs"]
+    assert found["storage_objects"] == tpg["luns"] == tpg["node_acls"][0]["mapped_luns"] == []
+
+
 def test_commands_beside_somebody_who_deletes(userspace: Userspace, deleter: Deleter, tmp_path: Path) -> None:
     over = threading.Event()
     failed: list[BaseException] = []
@@ -338,9 +351,9 @@ def test_commands_beside_somebody_who_deletes(userspace: Userspace, deleter: Del
     thread = threading.Thread(target=keep_deleting)
     thread.start()
     try:
-        saved = f"{tmp_path}/saved.json"
-        lines = ["ls", f"saveconfig {saved} force=true", f"/iscsi/{TARGET} ls", "get global", "sessions list"]
-        lines.append(f"diff {saved}")
+        file = f"{tmp_path}/saved.json"
+        lines = ["ls", f"saveconfig {file} force=true", f"/iscsi/{TARGET} ls", "get global", "sessions list"]
+        lines.append(f"diff {file}")
         for options in ((), ("--output", "json")):
             done = userspace.isadmin(*options, "--keep-going", typed="\n".join(lines * 5) + "\n")
             # What comes and goes all the while may be said not to be there.
@@ -352,4 +365,4 @@ def test_commands_beside_somebody_who_deletes(userspace: Userspace, deleter: Del
         thread.join()
     assert not failed
     # What was saved at any moment can be restored.
-    answered(userspace, "restoreconfig", saved)
+    answered(userspace, "restoreconfig", file)
