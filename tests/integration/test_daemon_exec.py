@@ -133,7 +133,9 @@ from isadmin.userspace import namespace
 snapshot_code, paths, prefix = sys.argv[1], sys.argv[2].split(), sys.argv[3].split()
 namespace._graft("/etc", ["target", "rtslib-fb-target"])
 for directory in ("/etc/target", "/etc/rtslib-fb-target"):
-    Path(directory, "pr").mkdir(exist_ok=True)
+    # What this host has there itself is no part of the test.
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", directory], check=True)
+    Path(directory, "pr").mkdir()
     for name in ("saveconfig.json", "pr/aptpl_0"):
         Path(directory, name).write_text("the kernel target's")
 

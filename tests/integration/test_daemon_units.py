@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from isadmin.config import journal
 from tests.integration.sandbox import Userspace, wait_until
 
 UNITS = resources.files("isadmin.userspace") / "units"
@@ -99,8 +100,9 @@ def test_the_restore_lines_restore_and_clear(
     assert (userspace.mount / "iscsi" / TARGET / "tpgt_1").is_dir()
     assert result(start) == (0, "restored")
     # What was restored is not what `undo` takes back.
-    noted = sorted(one.name for one in (userspace.runtime / "undo").iterdir())
-    assert noted == ["000001.json", "000002.json"]
+    noted = [entry.origin.command for entry in journal.newest(userspace.host.journal, journal.MOST)]
+    assert len(noted) == 2, noted
+    assert not [command for command in noted if command.startswith(("restoreconfig", "clearconfig"))], noted
 
     file = userspace.state / "saveconfig.json"
     saved = json.loads(file.read_text())

@@ -339,6 +339,8 @@ def test_what_was_enabled_while_it_was_read_is_not_saved(
 def test_commands_beside_somebody_who_deletes(userspace: Userspace, deleter: Deleter, tmp_path: Path) -> None:
     over = threading.Event()
     failed: list[BaseException] = []
+    file = f"{tmp_path}/saved.json"
+    answered(userspace, "saveconfig", file)
 
     def keep_deleting() -> None:
         try:
@@ -351,7 +353,6 @@ def test_commands_beside_somebody_who_deletes(userspace: Userspace, deleter: Del
     thread = threading.Thread(target=keep_deleting)
     thread.start()
     try:
-        file = f"{tmp_path}/saved.json"
         lines = ["ls", f"saveconfig {file} force=true", f"/iscsi/{TARGET} ls", "get global", "sessions list"]
         lines.append(f"diff {file}")
         for options in ((), ("--output", "json")):

@@ -75,6 +75,8 @@ LISTED = (
 def machine(request: pytest.FixtureRequest) -> Iterator[Vm]:
     """Just booted, with what is saved and the disks of that."""
     with Vm(kvm=request.config.getoption("kvm")) as vm:
+        # It sees what the host has: a configuration in the other place would be another one.
+        vm.run("rm -f /etc/rtslib-fb-target/saveconfig.json", check=True)
         vm.write_bytes("/etc/target/saveconfig.json", json.dumps(SAVED).encode())
         vm.write_bytes(IMAGE, b"")
         vm.write_bytes("/srv/loop.img", b"")
