@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -14,6 +14,7 @@ from typing import TextIO
 from isadmin.errors import IsadminError, NoFileError, UsageError
 from isadmin.shell.language import LanguageError, masked, split_commands
 from isadmin.shell.session import Session
+from isadmin.shell.waiting import PassingLine
 
 Report = Callable[[IsadminError, str, str], int]
 """(error, what to print before it, and behind it) -> exit status."""
@@ -128,35 +129,20 @@ def shown(line: str, error: IsadminError) -> str:
     return text if len(text) <= 500 else f"...{text[max(0, at - 200) : at + 200]}..."
 
 
-class Progress:
-    """One line at a terminal that tells how far a long batch is; nothing elsewhere."""
+class Progress(PassingLine):
+    """Tells how far a long batch is."""
 
     def __init__(self, name: str, screen: TextIO) -> None:
+        super().__init__(screen)
         self.name = name
-        self._screen = screen if screen.isatty() else None
         self._start = self._drawn = time.monotonic()
-        self._is_shown = False
 
     def at(self, number: int) -> None:
         """Line `number` begins."""
-        if self._screen is None:
+        if self.screen is None:
             return
         now = time.monotonic()
         if now - self._start < SLOW or now - self._drawn < REDRAW:
             return
         self._drawn = now
-        rate = number / (now - self._start)
-        self._write(f"\r{self.name}: line {number}, {rate:.0f} lines a second\033[K")
-        self._is_shown = True
-
-    def hide(self) -> None:
-        """Make room for other output."""
-        if self._is_shown:
-            self._write("\r\033[K")
-            self._is_shown = False
-
-    def _write(self, text: str) -> None:
-        assert self._screen is not None
-        with suppress(OSError):
-            self._screen.write(text)
-            self._screen.flush()
+        self.draw(f"{self.name}: line {number}, {number / (now - self._start):.0f} lines a second\033[K")

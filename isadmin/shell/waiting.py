@@ -17,22 +17,17 @@ MANY, STEP = 200, 50
 """So many changes take long; how many are done between two looks."""
 
 
-class Progress:
-    """One line that tells how many of many changes are done."""
+class PassingLine:
+    """A line at a terminal that is drawn anew and leaves nothing behind; nothing elsewhere."""
 
-    def __init__(self, screen: TextIO, what: str) -> None:
-        self._screen = screen if screen.isatty() else None
-        self._what = what
+    def __init__(self, screen: TextIO) -> None:
+        self.screen = screen if screen.isatty() else None
         self._is_shown = False
 
-    def __call__(self, done: int, of: int) -> None:
-        if of < MANY or (done % STEP and done < of):
-            return
-        if done == of:
-            self.hide()
-        else:
-            self._write(f"\r{done} of {of} {self._what}")
-            self._is_shown = True
+    def draw(self, text: str) -> None:
+        """Show a text over what was shown before; one that can be shorter erases the rest itself."""
+        self._write(f"\r{text}")
+        self._is_shown = True
 
     def hide(self) -> None:
         """Make room for other output."""
@@ -41,31 +36,44 @@ class Progress:
             self._is_shown = False
 
     def _write(self, text: str) -> None:
-        if self._screen is not None:
+        if self.screen is not None:
             with suppress(OSError):
-                self._screen.write(text)
-                self._screen.flush()
+                self.screen.write(text)
+                self.screen.flush()
+
+
+class Progress(PassingLine):
+    """Tells how many of many changes are done."""
+
+    def __init__(self, screen: TextIO, what: str) -> None:
+        super().__init__(screen)
+        self._what = what
+
+    def __call__(self, done: int, of: int) -> None:
+        if of < MANY or (done % STEP and done < of):
+            return
+        if done == of:
+            self.hide()
+        else:
+            self.draw(f"{done} of {of} {self._what}")
 
 
 @contextmanager
 def slow(session: Session, what: str) -> Iterator[None]:
     """Say what goes on if the block takes longer than one likes to wait without a word."""
-    screen = session.err
-    if not screen.isatty():
+    line = PassingLine(session.err)
+    if line.screen is None:
         yield
         return
     from threading import Lock, Timer
 
-    writing = Lock()
-    shown = ended = False
+    drawing = Lock()
+    ended = False
 
     def show() -> None:
-        nonlocal shown
-        with writing, suppress(OSError):
+        with drawing:
             if not ended:
-                screen.write(f"\r{what} ...")
-                screen.flush()
-                shown = True
+                line.draw(f"{what} ...")
 
     timer = Timer(PATIENCE, show)
     timer.daemon = True
@@ -74,8 +82,6 @@ def slow(session: Session, what: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-        with writing, suppress(OSError):
+        with drawing:
             ended = True
-            if shown:
-                screen.write("\r\033[K")
-                screen.flush()
+            line.hide()
