@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.userspace.holding import Held
 from tests.userspace.rig import Rig
 
 
@@ -14,3 +15,10 @@ def rig() -> Iterator[Rig]:
     rig = Rig()
     yield rig
     rig.close()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    held = Held(monkeypatch)
+    yield held
+    held.go.set()

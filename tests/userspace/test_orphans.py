@@ -3,13 +3,14 @@ and no later command of their initiator port begins, before they have ended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from isadmin.userspace import model
 from tests.initiator import Initiator
+from tests.userspace.holding import Held
 from tests.userspace.rig import Rig
 from tests.userspace.test_target import eventually
 from tests.userspace.test_task_management import (
@@ -17,7 +18,6 @@ from tests.userspace.test_task_management import (
     READ,
     TASK_ABORTED,
     WRITE,
-    Held,
     manage,
     reserve_out,
     response,
@@ -29,13 +29,6 @@ OLD, NEW = b"A" * 512, b"N" * 512
 VICTIM, OTHER = "iqn.2003-01.org.test:victim", "iqn.2003-01.org.test:other"
 REGISTER, RESERVE, PREEMPT_AND_ABORT = 0, 1, 5
 APTPL = 1
-
-
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
-    held = Held(monkeypatch)
-    yield held
-    held.go.set()
 
 
 @pytest.fixture

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from isadmin.userspace.scsi.unit import LogicalUnit
-from isadmin.userspace.storage.file import FileStorage
 from tests.initiator import NONE, Initiator, Pdu
+from tests.userspace.holding import Held
 from tests.userspace.rig import IQN, Rig
 from tests.userspace.test_target import eventually, two_connections
 
@@ -21,30 +20,6 @@ READ = bytes.fromhex("28000000000000000100")
 WRITE = bytes.fromhex("2a000000000000000100")
 TASK_ABORTED = 0x40
 BLOCK = b"A" * 512
-
-
-class Held:
-    """Writes to files wait for `go`, in their pool thread; what is read is always in memory."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.go = threading.Event()
-        self.begun = 0
-        original = FileStorage.write
-
-        def write(storage: FileStorage, offset: int, data: bytes, *, sync: bool = False) -> None:
-            self.begun += 1
-            assert self.go.wait(20)
-            original(storage, offset, data, sync=sync)
-
-        monkeypatch.setattr(FileStorage, "write", write)
-        monkeypatch.setattr(FileStorage, "read_now", FileStorage.read)
-
-
-@pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
-    held = Held(monkeypatch)
-    yield held
-    held.go.set()
 
 
 @pytest.fixture
