@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable
-from functools import partial
-from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from isadmin.userspace import limits
@@ -18,7 +16,6 @@ from isadmin.userspace.iscsi.codes import (
     IMMEDIATE,
     RESERVED_TAG,
     AsyncEvent,
-    CommandFlag,
     LogoutReason,
     LogoutResponse,
     Opcode,
@@ -47,24 +44,13 @@ from isadmin.userspace.scsi.nexus import lun_number
 from isadmin.userspace.sessions import ActiveSession
 from isadmin.userspace.taskmanagement import TaskManagement
 from isadmin.userspace.tasks import abort_all
+from isadmin.userspace.writedata import CMD_SN, NUMBERED
 
 if TYPE_CHECKING:
     from isadmin.userspace.connection import Connection
     from isadmin.userspace.scsi.unit import LogicalUnit
 
 log = logging.getLogger("isadmin.userspace")
-
-_CMD_SN = Struct(">24xI")
-_NUMBERED = frozenset(
-    (
-        Opcode.NOP_OUT,
-        Opcode.SCSI_COMMAND,
-        Opcode.TASK_MANAGEMENT_REQUEST,
-        Opcode.TEXT_REQUEST,
-        Opcode.LOGOUT_REQUEST,
-    )
-)
-"""The requests that carry a CmdSN."""
 
 
 class Early(NamedTuple):
@@ -116,8 +102,8 @@ class FullFeature(Commands):
         """One whole PDU. ProtocolError when it cannot be made sense of: the caller rejects it and closes."""
         session = self.session
         opcode = header[0] & 0x3F
-        if opcode in _NUMBERED and not header[0] & IMMEDIATE:
-            (cmd_sn,) = _CMD_SN.unpack_from(header)
+        if opcode in NUMBERED and not header[0] & IMMEDIATE:
+            (cmd_sn,) = CMD_SN.unpack_from(header)
             if not session.in_window(cmd_sn):
                 log.debug("a command outside its window from %s is ignored", self.connection.peer)
                 return
@@ -130,37 +116,6 @@ class FullFeature(Commands):
                 self._handle_early()
             return
         self._dispatch(opcode, header, data, ahs)
-
-    def has_room(self, header: bytes) -> bool:
-        """Whether there is room for the data that a PDU brings, or that follows it unasked. If not, the
-        connection is halted until there is; the PDU then comes here again. What is of no use to the PDU is to
-        be given back."""
-        if self.credit:
-            return True
-        opcode, flags = header[0] & 0x3F, header[1]
-        if opcode == Opcode.SCSI_COMMAND and flags & CommandFlag.WRITE:
-            size = int.from_bytes(header[5:8], "big")
-            if not flags & CommandFlag.FINAL:
-                expected = int.from_bytes(header[20:24], "big")
-                size = max(size, min(expected, self.session.parameters.first_burst_length))
-        elif opcode in _NUMBERED and _CMD_SN.unpack_from(header)[0] != self.session.exp_cmd_sn:
-            size = int.from_bytes(header[5:8], "big")
-        else:
-            return True
-        # One that is too long is refused.
-        if not 0 < size <= max(self.active.max_recv, self.session.parameters.first_burst_length):
-            return True
-        self.request = self.server.budget.take(self.active.account, size, partial(self._has_room, size))
-        if self.request is not None:
-            self.connection.halt()
-            return False
-        self.credit = size
-        return True
-
-    def _has_room(self, size: int) -> None:
-        self.request = None
-        self.credit = size
-        self.connection.resume()
 
     def _defer(self, cmd_sn: int, header: bytes, data: memoryview, ahs: bytes) -> None:
         """Keep a PDU until its turn comes, and what it holds of the budget with it."""

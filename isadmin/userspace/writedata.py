@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from isadmin.userspace.answers import Answers
+from isadmin.userspace.iscsi.codes import CommandFlag, Opcode
 from isadmin.userspace.iscsi.errors import DataError, ProtocolError
 from isadmin.userspace.iscsi.pdu import DATA_OUT, R2T
 from isadmin.userspace.iscsi.session import Transfer
@@ -25,6 +27,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("isadmin.userspace")
 
+CMD_SN = Struct(">24xI")
+NUMBERED = frozenset(
+    (
+        Opcode.NOP_OUT,
+        Opcode.SCSI_COMMAND,
+        Opcode.TASK_MANAGEMENT_REQUEST,
+        Opcode.TEXT_REQUEST,
+        Opcode.LOGOUT_REQUEST,
+    )
+)
+"""The requests that carry a CmdSN."""
 DIRECT = 4096
 """From this many missing bytes on, a Data-Out segment is received straight into its place."""
 
@@ -52,6 +65,37 @@ class WriteData(Answers):
     def _finish(self, task: Task) -> None:
         """The command is over."""
         raise NotImplementedError
+
+    def has_room(self, header: bytes) -> bool:
+        """Whether there is room for the data that a PDU brings, or that follows it unasked. If not, the
+        connection is halted until there is; the PDU then comes here again. What is of no use to the PDU is to
+        be given back."""
+        if self.credit:
+            return True
+        opcode, flags = header[0] & 0x3F, header[1]
+        if opcode == Opcode.SCSI_COMMAND and flags & CommandFlag.WRITE:
+            size = int.from_bytes(header[5:8], "big")
+            if not flags & CommandFlag.FINAL:
+                expected = int.from_bytes(header[20:24], "big")
+                size = max(size, min(expected, self.session.parameters.first_burst_length))
+        elif opcode in NUMBERED and CMD_SN.unpack_from(header)[0] != self.session.exp_cmd_sn:
+            size = int.from_bytes(header[5:8], "big")
+        else:
+            return True
+        # One that is too long is refused.
+        if not 0 < size <= max(self.active.max_recv, self.session.parameters.first_burst_length):
+            return True
+        self.request = self.server.budget.take(self.active.account, size, partial(self._has_room, size))
+        if self.request is not None:
+            self.connection.halt()
+            return False
+        self.credit = size
+        return True
+
+    def _has_room(self, size: int) -> None:
+        self.request = None
+        self.credit = size
+        self.connection.resume()
 
     def give_back(self) -> None:
         """A PDU holds nothing of the budget any more but what its task has taken over."""
